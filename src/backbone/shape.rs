@@ -1,0 +1,67 @@
+use serde::{Deserialize, Serialize};
+
+/// The activation between `fc1` and `fc2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x · Φ(x), with the error function.
+    Gelu,
+    /// The tanh approximation of GELU.
+    GeluTanh,
+}
+
+/// Sizes of a ViT. Field names are those of the fingerprint's JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Features per token.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads; divides `width`.
+    pub heads: usize,
+    /// Features between `fc1` and `fc2`.
+    pub mlp: usize,
+    /// Side of a square patch in pixels.
+    pub patch: usize,
+    /// Picture channels (3 everywhere we serve).
+    pub channels: usize,
+    /// Tokens before the patches: CLS, then registers; 0 for a backbone without CLS.
+    pub prefix_tokens: usize,
+    /// LayerNorm epsilon.
+    pub eps: f64,
+    /// Activation of the MLP.
+    pub activation: Activation,
+}
+
+impl Shape {
+    /// Features per attention head.
+    pub fn head_size(&self) -> usize {
+        self.width / self.heads
+    }
+
+    /// Values of one flattened patch, channels first: `channels * patch * patch`.
+    pub fn patch_values(&self) -> usize {
+        self.channels * self.patch * self.patch
+    }
+
+    /// Tokens of a picture of `height` x `width` pixels, prefix included.
+    pub fn tokens(&self, height: usize, width: usize) -> usize {
+        self.prefix_tokens + (height / self.patch) * (width / self.patch)
+    }
+
+    /// ViT-B/16: width 768, 12 blocks, 12 heads, one CLS token.
+    pub fn vit_b16() -> Self {
+        Self {
+            width: 768,
+            depth: 12,
+            heads: 12,
+            mlp: 3072,
+            patch: 16,
+            channels: 3,
+            prefix_tokens: 1,
+            eps: 1e-6,
+            activation: Activation::Gelu,
+        }
+    }
+}

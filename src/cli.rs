@@ -1,0 +1,1 @@
+//! The command line: the only file that names clap and reads the environment.

@@ -1,0 +1,1 @@
+//! Checked settings of the server, by concern, units in their names.

@@ -1,0 +1,1 @@
+//! The HTTP face: routes, wire types, status codes. Nothing else imports it.

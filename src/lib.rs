@@ -1,0 +1,22 @@
+//! One frozen Vision Transformer, many tasks.
+//!
+//! manylens keeps one ViT backbone resident and applies tiny per-task adapters (RLRR, CVPR 2024: a low-rank rescaling
+//! of the frozen weights) at request time, so that one server answers for every task in mixed batches.
+//! ARCHITECTURE.md draws the way of the data and says which room may know which.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod adapter;
+pub mod app;
+pub mod backbone;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod engine;
+pub mod http;
+pub mod image;
+pub mod metrics;
+pub mod registry;
+pub mod serving;
+pub mod telemetry;
+pub mod vit;

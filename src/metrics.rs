@@ -1,0 +1,1 @@
+//! Every metric, a documented line each.
