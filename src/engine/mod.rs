@@ -4,7 +4,13 @@
 //! that runs batches and lives on the engine's own thread. Heads are applied outside ([`head`]), in f32, so every
 //! engine answers with features.
 
+pub mod budget;
 pub mod head;
+pub mod merge;
+mod patches;
+pub mod reference;
+#[cfg(test)]
+mod testing;
 
 use std::any::Any;
 use std::sync::Arc;

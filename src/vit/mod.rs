@@ -104,14 +104,19 @@ pub trait Ops {
     fn pool(&mut self, x: &Self::Act) -> Self::Features;
 }
 
-/// The whole forward pass: a pre-norm ViT of `depth` blocks.
+/// The whole forward pass: a pre-norm ViT of `depth` blocks, pooled.
 pub fn forward<O: Ops>(ops: &mut O, depth: usize, pictures: &O::Pictures) -> O::Features {
+    let tokens = forward_tokens(ops, depth, pictures);
+    ops.pool(&tokens)
+}
+
+/// The forward pass up to the final norm: every token, before pooling.
+pub fn forward_tokens<O: Ops>(ops: &mut O, depth: usize, pictures: &O::Pictures) -> O::Act {
     let mut x = ops.embed(pictures);
     for block in 0..depth {
         x = forward_block(ops, block, &x);
     }
-    let x = ops.norm(&x, NormAt::Final);
-    ops.pool(&x)
+    ops.norm(&x, NormAt::Final)
 }
 
 fn forward_block<O: Ops>(ops: &mut O, block: usize, x: &O::Act) -> O::Act {
