@@ -150,19 +150,33 @@ impl Named<'_> {
     }
 }
 
+/// What the header says about a tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes, outermost first.
+    pub shape: &'a [usize],
+}
+
 /// Header (8-byte length and JSON, padded to 8 bytes) and the byte offset of each tensor from the file's start, in the
 /// order given. Equal inputs give equal bytes, which the `safetensors` writer does not promise for metadata.
-pub fn header(tensors: &[Named<'_>], metadata: &BTreeMap<String, String>) -> (Vec<u8>, Vec<usize>) {
+pub fn header<'a>(
+    tensors: impl Iterator<Item = Entry<'a>>,
+    metadata: &BTreeMap<String, String>,
+) -> (Vec<u8>, Vec<usize>) {
     let mut map = serde_json::Map::new();
     if !metadata.is_empty() {
         map.insert("__metadata__".into(), serde_json::json!(metadata));
     }
     let mut offset = 0;
-    let mut offsets = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let end = offset + tensor.bytes.len();
-        let entry = serde_json::json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [offset, end]});
-        map.insert(tensor.name.clone(), entry);
+    let mut offsets = Vec::new();
+    for Entry { name, dtype, shape } in tensors {
+        let end = offset + shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]});
+        map.insert(name.to_owned(), entry);
         offsets.push(offset);
         offset = end;
     }
@@ -178,7 +192,8 @@ pub fn header(tensors: &[Named<'_>], metadata: &BTreeMap<String, String>) -> (Ve
 
 /// The whole file's bytes.
 pub fn serialize(tensors: &[Named<'_>], metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    let (mut out, _) = header(tensors, metadata);
+    let entries = tensors.iter().map(|t| Entry { name: &t.name, dtype: t.dtype, shape: &t.shape });
+    let (mut out, _) = header(entries, metadata);
     for tensor in tensors {
         out.extend_from_slice(&tensor.bytes);
     }

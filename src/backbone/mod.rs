@@ -4,9 +4,11 @@
 //! registers) carry their position rows, the position table is kept as stored. Tensor names and shapes are those of
 //! [`Weights`].
 
+mod positions;
 mod shape;
 mod weights;
 
+pub use positions::PositionTables;
 pub use shape::{Activation, Shape};
 pub use weights::{Linear, Norm, Tensor, Weights};
 

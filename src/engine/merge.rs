@@ -4,25 +4,36 @@ use crate::adapter::Layout;
 use crate::backbone::{Tensor, Weights};
 
 /// Weights that give by themselves what the backbone gives with the adapter's flat vector.
-///
-/// Linears: W * (1 + scale_out ⊗ scale_in), bias + shift. Norms: gain * scale, bias * scale + shift. The patch
-/// embedding's SSF goes into its rows and bias.
 pub fn merged(weights: &Weights, layout: &Layout, rescale: &[f32]) -> Weights {
-    let vector = |name: String| layout.find(&name).map(|segment| &rescale[segment.range.clone()]);
-    let merge = |(name, tensor): (&String, &Tensor)| {
-        let mut tensor = tensor.clone();
-        let Some((place, part)) = name.rsplit_once('.') else { return (name.clone(), tensor) };
-        let get = |what: &str| vector(format!("{place}.{what}"));
-        match (part, get("scale"), get("scale_in"), get("scale_out"), get("shift")) {
-            ("weight", Some(scale), ..) => scale_rows(&mut tensor, scale),
-            ("bias", Some(scale), .., Some(shift)) => affine(&mut tensor, scale, shift),
-            ("weight", None, Some(scale_in), Some(scale_out), _) => rescale_matrix(&mut tensor, scale_in, scale_out),
-            ("bias", None, _, _, Some(shift)) => add(&mut tensor, shift),
-            _ => {}
+    let mut weights = weights.clone();
+    for (name, tensor) in &mut weights.0 {
+        merge(name, tensor, layout, rescale);
+    }
+    weights
+}
+
+/// Folds the adapter into one canonical tensor; one that no adapter touches stays as it is.
+///
+/// Linears: W * (1 + scale_out ⊗ scale_in), bias + shift. Norms and the patch embedding: weight rows * scale,
+/// bias * scale + shift.
+pub fn merge(name: &str, tensor: &mut Tensor, layout: &Layout, rescale: &[f32]) {
+    let Some((place, part)) = name.rsplit_once('.') else { return };
+    let vector = |what: &str| layout.find(&format!("{place}.{what}")).map(|s| &rescale[s.range.clone()]);
+    let is_weight = part == "weight";
+    if let (Some(scale), Some(shift)) = (vector("scale"), vector("shift")) {
+        scale_rows(tensor, scale);
+        if !is_weight {
+            add(tensor, shift);
         }
-        (name.clone(), tensor)
-    };
-    Weights(weights.0.iter().map(merge).collect())
+    } else if let (Some(scale_in), Some(scale_out), Some(shift)) =
+        (vector("scale_in"), vector("scale_out"), vector("shift"))
+    {
+        if is_weight {
+            rescale_matrix(tensor, scale_in, scale_out);
+        } else {
+            add(tensor, shift);
+        }
+    }
 }
 
 /// Multiplies the entries along the outermost axis.
@@ -36,12 +47,6 @@ fn scale_rows(tensor: &mut Tensor, scale: &[f32]) {
 fn rescale_matrix(tensor: &mut Tensor, scale_in: &[f32], scale_out: &[f32]) {
     for (row, scale_out) in tensor.data.chunks_exact_mut(scale_in.len()).zip(scale_out) {
         row.iter_mut().zip(scale_in).for_each(|(w, scale_in)| *w *= 1.0 + scale_out * scale_in);
-    }
-}
-
-fn affine(tensor: &mut Tensor, scale: &[f32], shift: &[f32]) {
-    for ((b, scale), shift) in tensor.data.iter_mut().zip(scale).zip(shift) {
-        *b = *b * scale + shift;
     }
 }
 

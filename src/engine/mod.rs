@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod head;
 pub mod merge;
+pub mod onnx;
 mod patches;
 pub mod reference;
 #[cfg(test)]

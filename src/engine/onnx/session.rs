@@ -1,0 +1,152 @@
+//! ONNX Runtime itself; the only file that names `ort`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ndarray::Array2;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::logging::LogLevel;
+use ort::session::SessionInputValue;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::value::TensorRef;
+
+use crate::engine::EngineError;
+
+/// The loaded library. A process has one: the first that loads it decides library and threads.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+    library: PathBuf,
+    version: String,
+}
+
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+impl Runtime {
+    /// Loads the library, or answers with the one that is loaded. All sessions share one pool of `threads`.
+    pub fn load(library: &Path, threads: usize) -> Result<Self, EngineError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return runtime.clone().same_as(library);
+        }
+        let unavailable = |why: String| EngineError::Unavailable(format!("ONNX Runtime: {why}"));
+        let builder = ort::init_from(library).map_err(|e| unavailable(e.to_string()))?;
+        let environment = pool(threads)
+            .and_then(|pool| {
+                let builder = builder.with_name("manylens").with_telemetry(false).with_logger(Arc::new(log));
+                builder.with_global_thread_pool(pool).build()
+            })
+            .map_err(|e| unavailable(e.to_string()))?;
+        environment.set_log_level(LogLevel::Warning);
+        let runtime = Self { environment, library: library.to_owned(), version: version(library) };
+        Ok(loaded.insert(runtime).clone())
+    }
+
+    fn same_as(self, library: &Path) -> Result<Self, EngineError> {
+        if self.library == library {
+            return Ok(self);
+        }
+        Err(EngineError::Unavailable(format!(
+            "this process has loaded ONNX Runtime from {} and cannot load {} too",
+            self.library.display(),
+            library.display()
+        )))
+    }
+
+    /// The library's release, e.g. `1.32.0`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+/// Threads that sleep when there is nothing to do: an idle server must not spin.
+fn pool(threads: usize) -> ort::Result<GlobalThreadPoolOptions> {
+    GlobalThreadPoolOptions::default().with_intra_threads(threads)?.with_inter_threads(1)?.with_spin_control(false)
+}
+
+/// Releases name their file `libonnxruntime.so.1.32.0`; other builds are known by their commit.
+fn version(library: &Path) -> String {
+    let name = library.file_name().unwrap_or_default().to_string_lossy();
+    let numbers = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    if !numbers.is_empty() {
+        return numbers.trim_end_matches(|c: char| !c.is_ascii_digit()).to_owned();
+    }
+    let commit = ort::info().split_once("git-commit-id=").map_or("unknown", |(_, rest)| rest);
+    commit.split(',').next().unwrap_or(commit).to_owned()
+}
+
+fn log(level: LogLevel, _category: &str, _id: &str, place: &str, message: &str) {
+    match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::warn!(place, "onnxruntime: {message}"),
+        _ => tracing::debug!(place, "onnxruntime: {message}"),
+    }
+}
+
+/// What a session does with constant weights when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Copies them into the order that the matrix kernels read: fastest.
+    Prepacked,
+    /// Leaves them mapped, to be read as computed weights are: the same arithmetic, bit for bit.
+    AsStored,
+}
+
+/// A graph that is ready to run.
+pub struct Session(ort::session::Session);
+
+/// A named f32 tensor.
+pub struct Input<'a> {
+    /// The graph's name for it.
+    pub name: &'static str,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// `shape.iter().product()` values.
+    pub values: &'a [f32],
+}
+
+impl<'a> Input<'a> {
+    fn tensor(&self) -> ort::Result<(&'static str, SessionInputValue<'a>)> {
+        let tensor = TensorRef::from_array_view((self.shape.clone(), self.values))?;
+        Ok((self.name, tensor.into()))
+    }
+}
+
+impl Session {
+    /// Opens a graph by path, so that the runtime maps the files of its external data itself.
+    pub fn open(runtime: &Runtime, graph: &Path, packing: Packing) -> Result<Self, EngineError> {
+        let open = || {
+            let mut builder = options(SessionBuilder::new(&runtime.environment)?, packing)?;
+            builder.commit_from_file(graph)
+        };
+        open().map(Self).map_err(failed("opening the graph in ONNX Runtime"))
+    }
+
+    /// Runs the graph; answers with its only output, whose last axis is the matrix's columns.
+    pub fn run(&mut self, inputs: &[Input<'_>]) -> Result<Array2<f32>, EngineError> {
+        self.run_graph(inputs).map_err(failed("running the graph in ONNX Runtime"))
+    }
+
+    fn run_graph(&mut self, inputs: &[Input<'_>]) -> ort::Result<Array2<f32>> {
+        let inputs = inputs.iter().map(Input::tensor).collect::<ort::Result<Vec<_>>>()?;
+        let outputs = self.0.run(inputs)?;
+        let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
+        let columns = shape.last().and_then(|&n| usize::try_from(n).ok()).unwrap_or(0);
+        let rows = values.len().checked_div(columns).unwrap_or(0);
+        Array2::from_shape_vec((rows, columns), values.to_vec()).map_err(|e| ort::Error::new(e.to_string()))
+    }
+}
+
+fn options(builder: SessionBuilder, packing: Packing) -> ort::Result<SessionBuilder> {
+    let builder = builder
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        .with_log_level(LogLevel::Warning)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        // Batch and picture sizes vary; a pattern per shape would keep a block of memory for each.
+        .with_memory_pattern(false)?
+        .with_prepacking(packing == Packing::Prepacked)?;
+    Ok(builder)
+}
+
+fn failed(what: &'static str) -> impl Fn(ort::Error) -> EngineError {
+    move |error| EngineError::Runtime { what, why: error.to_string() }
+}
