@@ -1,1 +1,6 @@
-//! One function per subcommand; each takes typed arguments and answers with a typed error.
+//! One file per subcommand; each takes typed arguments, prints its result, and answers with a typed error.
+#![forbid(unsafe_code)]
+
+/// Why a command failed, in a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {}

@@ -1,1 +1,0 @@
-//! The command line: the only file that names clap and reads the environment.

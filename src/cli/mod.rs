@@ -1,0 +1,54 @@
+//! The command line: the only room that names clap and reads the environment.
+//!
+//! One file per subcommand holds its flags and turns them into the typed arguments of `commands`. Every flag also has
+//! an environment variable: `--cache-dir` is `MANYLENS_CACHE_DIR`.
+#![forbid(unsafe_code)]
+
+mod environment;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands;
+
+/// One frozen Vision Transformer, many tasks: serve thousands of tiny image classifiers from one backbone.
+#[derive(Parser)]
+#[command(name = "manylens", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Subcommands, in the order of the help.
+#[derive(Subcommand)]
+enum Command {}
+
+/// Runs the command line; the exit status is 0, 1 when the command failed, 2 when it was called wrongly.
+pub fn main() -> ExitCode {
+    let matches = environment::with_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("manylens: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<ExitCode, commands::Error> {
+        match self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        environment::with_variables(Cli::command()).debug_assert();
+    }
+}
