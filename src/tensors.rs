@@ -71,6 +71,9 @@ pub struct View<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Shape and values, row-major.
+pub type Floats = (Vec<usize>, Vec<f32>);
+
 /// A parsed container that borrows the file's bytes.
 pub struct TensorFile<'a> {
     tensors: SafeTensors<'a>,
@@ -105,7 +108,7 @@ impl<'a> TensorFile<'a> {
     }
 
     /// Shape and values, widened to f32.
-    pub fn f32(&self, name: &str) -> Option<Result<(Vec<usize>, Vec<f32>), TensorError>> {
+    pub fn f32(&self, name: &str) -> Option<Result<Floats, TensorError>> {
         self.with(name, |view| Ok((view.shape.to_vec(), to_f32(name, view)?)))
     }
 }

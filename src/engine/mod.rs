@@ -8,10 +8,13 @@ pub mod budget;
 pub mod head;
 pub mod merge;
 pub mod onnx;
+mod open;
 mod patches;
 pub mod reference;
 #[cfg(test)]
 mod testing;
+
+pub use open::{EngineKind, EngineSettings, UnknownEngine, open};
 
 use std::any::Any;
 use std::sync::Arc;

@@ -12,32 +12,18 @@ mod ops;
 mod proto;
 mod session;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::Array2;
 
 use super::budget::{Budget, Reservation};
-use super::{Backend, Description, Engine, EngineError, Form, Group, Lens, merge, patches};
+use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, merge, patches};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Weights};
 use crate::image::Pixels;
 use cache::{Cache, WeightsFile};
 use model::{Adaptation, Answer};
 use session::{Input, Packing, Runtime, Session};
-
-/// What the onnx engine needs to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// libonnxruntime, a file or its folder; the usual folders are searched when none is named.
-    pub library: Option<PathBuf>,
-    /// Graphs and weights are kept here for ONNX Runtime to map.
-    pub cache_dir: PathBuf,
-    /// Threads of the process's one pool.
-    pub threads: usize,
-    /// Bytes that merged adapters may keep in all.
-    pub merge_bytes_max: usize,
-}
 
 /// The shared half: files, tables and the loaded library.
 pub struct Onnx {
@@ -68,8 +54,8 @@ struct Worker {
 
 impl Onnx {
     /// Loads the library, writes the weights to the cache unless they are there, and drops them.
-    pub fn new(backbone: Arc<Backbone>, weights: Weights, settings: &Settings) -> Result<Self, EngineError> {
-        let library = library::find(settings.library.as_deref(), &settings.cache_dir)?;
+    pub fn new(backbone: Arc<Backbone>, weights: Weights, settings: &EngineSettings) -> Result<Self, EngineError> {
+        let library = library::find(settings.onnxruntime_lib.as_deref(), &settings.cache_dir)?;
         let runtime = Runtime::load(&library, settings.threads)?;
         let cache = Cache::open(&settings.cache_dir, &backbone.fingerprint)?;
         let shared = Shared {
