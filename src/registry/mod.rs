@@ -1,8 +1,22 @@
 //! Which adapters exist (store: versions on disk) and which answer (registry: task to active version).
+//!
+//! [`Registry`] is what requests read, [`Manager`] is the only one that changes it or the data folder. Everything here blocks on files or on the engine except [`Registry`]'s own methods, which wait for
+//! nothing and are what the async side calls.
+#![forbid(unsafe_code)]
 
+mod error;
+mod limits;
+mod live;
+mod manager;
 mod name;
+mod view;
 
+pub use error::{LookupError, ManageError, ProbeFailure, Problem, StoreError, StoreLimit};
+pub use limits::Limits;
+pub use live::Registry;
+pub use manager::{FOLLOW_INTERVAL, Manager, Parts, Prober, UploadOptions, Uploaded, ValidationReport};
 pub use name::{TaskName, TaskNameError};
+pub use view::{LabelsDiff, Probed, Status, TaskPage, TaskView, VersionView};
 
 use crate::engine::Lens;
 
