@@ -1,0 +1,34 @@
+use std::time::Duration;
+
+/// Limits of the way from an admitted row to its logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Rows (picture × task) in flight at once; one more is refused.
+    pub rows_max: usize,
+    /// Bytes of request bodies held at once; one more is refused.
+    pub bytes_max: usize,
+    /// Threads that decode and preprocess pictures.
+    pub decode_threads: usize,
+    /// Rows in one engine batch.
+    pub batch_rows_max: usize,
+    /// How long a batch that is not full waits for more rows. Zero: the engine takes what is queued when it is free.
+    pub batch_delay_max: Duration,
+    /// Rows wait and no batch ends for this long: the engine is stuck.
+    pub engine_stall_timeout: Duration,
+    /// Batches in a row that may fail with an error before the engine counts as broken.
+    pub engine_failures_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rows_max: 256,
+            bytes_max: 256 << 20,
+            decode_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            batch_rows_max: 8,
+            batch_delay_max: Duration::ZERO,
+            engine_stall_timeout: Duration::from_secs(30),
+            engine_failures_max: 8,
+        }
+    }
+}
