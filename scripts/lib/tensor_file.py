@@ -24,13 +24,40 @@ def write(path, tensors):
     temporary.replace(path)
 
 
+class View:
+    """The float32 tensors of a file's bytes; `bytearray` content can be changed in place."""
+
+    def __init__(self, content):
+        self.content = content
+        (size,) = struct.unpack_from("<Q", content)
+        self.data_start = 8 + size
+        self.entries = json.loads(bytes(content[8 : self.data_start]))
+
+    def shape(self, name):
+        return self.entries[name]["shape"]
+
+    def get(self, name):
+        """All values of a tensor, row-major."""
+        values = array("f")
+        values.frombytes(self.content[self._range(name)])
+        return values
+
+    def set(self, name, values):
+        self.content[self._range(name)] = values.tobytes()
+
+    def rows(self, name):
+        """A matrix as a list of rows."""
+        values, (count, width) = self.get(name), self.shape(name)
+        return [values[row * width : (row + 1) * width] for row in range(count)]
+
+    def _range(self, name):
+        entry = self.entries[name]
+        if entry["dtype"] != "F32":
+            raise ValueError(f"{name} is {entry['dtype']}, not F32")
+        start, end = entry["data_offsets"]
+        return slice(self.data_start + start, self.data_start + end)
+
+
 def rows(path, name):
-    """A float32 matrix as a list of rows."""
-    content = Path(path).read_bytes()
-    (size,) = struct.unpack_from("<Q", content)
-    entry = json.loads(content[8 : 8 + size])[name]
-    count, width = entry["shape"]
-    start, end = (8 + size + offset for offset in entry["data_offsets"])
-    values = array("f")
-    values.frombytes(content[start:end])
-    return [values[row * width : (row + 1) * width] for row in range(count)]
+    """A float32 matrix of a file as a list of rows."""
+    return View(Path(path).read_bytes()).rows(name)
