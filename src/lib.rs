@@ -8,6 +8,7 @@
 
 pub mod adapter;
 pub mod app;
+pub mod archive;
 pub mod backbone;
 pub mod cli;
 pub mod commands;
