@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use safetensors::Dtype;
-use safetensors::SafeTensors;
+use safetensors::{SafeTensorError, SafeTensors};
 
 /// A file that is no safetensors container, or a tensor that cannot be read as asked.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,24 @@ pub enum TensorError {
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// Fewer bytes than the header says that it has.
+    #[error(
+        "the header should be {header} bytes long, the file has {file} bytes: it was cut off, or is something else"
+    )]
+    HeaderCut {
+        /// What the first 8 bytes say.
+        header: u64,
+        /// Bytes of the file.
+        file: usize,
+    },
+    /// The tensors of the header and the bytes after it are not equally long.
+    #[error(
+        "the file has {file} bytes, which is not what its header describes: it was cut off, or something was added"
+    )]
+    Size {
+        /// Bytes of the file.
+        file: usize,
     },
     /// Header or offsets are wrong; the reader's own words.
     #[error("not a valid safetensors file: {0}")]
@@ -84,7 +102,16 @@ impl<'a> TensorFile<'a> {
     /// Parses and validates the header; values are not touched. Duplicate names and overlapping or missing ranges are
     /// refused by the reader.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TensorError> {
-        let malformed = |e: safetensors::SafeTensorError| TensorError::Malformed(e.to_string());
+        let malformed = |error: SafeTensorError| match error {
+            SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
+                let mut header = [0; 8];
+                let given = bytes.len().min(header.len());
+                header[..given].copy_from_slice(&bytes[..given]);
+                TensorError::HeaderCut { header: u64::from_le_bytes(header), file: bytes.len() }
+            }
+            SafeTensorError::MetadataIncompleteBuffer => TensorError::Size { file: bytes.len() },
+            error => TensorError::Malformed(error.to_string()),
+        };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
         let tensors = SafeTensors::deserialize(bytes).map_err(malformed)?;

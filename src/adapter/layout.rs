@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::backbone::Shape;
 use crate::vit::{Layer, LinearAt, NormAt};
@@ -43,12 +44,13 @@ pub struct Layout {
     segments: Vec<Segment>,
     index: HashMap<String, usize>,
     len: usize,
+    neutral: Arc<[f32]>,
 }
 
 impl Layout {
     /// The layout of every adapter for a backbone of this shape.
     pub fn of(shape: &Shape) -> Self {
-        let mut layout = Self { segments: Vec::new(), index: HashMap::new(), len: 0 };
+        let mut layout = Self { segments: Vec::new(), index: HashMap::new(), len: 0, neutral: Arc::default() };
         layout.push_ssf("patch_embed", shape.width);
         for block in 0..shape.depth {
             layout.push_ssf(&NormAt::Attention(block).to_string(), shape.width);
@@ -61,6 +63,8 @@ impl Layout {
             }
         }
         layout.push_ssf(&NormAt::Final.to_string(), shape.width);
+        let values = layout.segments.iter().flat_map(|s| std::iter::repeat_n(s.neutral, s.range.len()));
+        layout.neutral = values.collect();
         layout
     }
 
@@ -102,9 +106,9 @@ impl Layout {
         self.index.get(name).map(|&i| &self.segments[i])
     }
 
-    /// The flat vector that reproduces the bare backbone.
-    pub fn neutral(&self) -> Vec<f32> {
-        self.segments.iter().flat_map(|s| std::iter::repeat_n(s.neutral, s.range.len())).collect()
+    /// The flat vector that reproduces the bare backbone; every caller shares it.
+    pub fn neutral(&self) -> Arc<[f32]> {
+        self.neutral.clone()
     }
 
     fn range(&self, name: &str) -> Range<usize> {

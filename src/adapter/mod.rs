@@ -1,8 +1,16 @@
 //! A task adapter: one flat rescaling vector, a head, labels, and how its pictures are prepared.
+#![forbid(unsafe_code)]
 
+pub mod format;
 mod layout;
+mod probe;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use layout::{Layout, LinearRange, Segment, SsfRange};
+pub use probe::{Probe, ProbeReport};
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,19 +104,6 @@ impl Head {
     }
 }
 
-/// Known answers carried by the file, checked on the serving engine before a version goes live.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Probe {
-    /// Pictures in `pixels`; at most 8.
-    pub count: usize,
-    /// `[count, height, width, 3]` after resize and crop.
-    pub pixels: Vec<u8>,
-    /// Picture size (height, width).
-    pub size: (usize, usize),
-    /// `[count, classes]`, before the temperature.
-    pub logits: Vec<f32>,
-}
-
 /// One version of one task's parameters, checked: every length fits the backbone and every value is finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
@@ -116,8 +111,8 @@ pub struct Adapter {
     pub method: Method,
     /// The backbone that it rescales.
     pub backbone: Fingerprint,
-    /// The flat vector in [`Layout`] order.
-    pub rescale: Vec<f32>,
+    /// The flat vector in [`Layout`] order. Head-only adapters share the layout's neutral one.
+    pub rescale: Arc<[f32]>,
     /// The classifier.
     pub head: Head,
     /// Class names, in head order.
