@@ -5,6 +5,8 @@
 //! engine answers with features.
 
 pub mod budget;
+#[cfg(test)]
+mod contract;
 pub mod head;
 pub mod merge;
 pub mod onnx;

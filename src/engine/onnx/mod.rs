@@ -11,15 +11,16 @@ mod model;
 mod ops;
 mod proto;
 mod session;
+mod threads;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 use super::budget::{Budget, Reservation};
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, merge, patches};
 use crate::adapter::{Adapter, Layout};
-use crate::backbone::{Backbone, PositionTables, Weights};
+use crate::backbone::{Backbone, PositionTables, Shape, Weights};
 use crate::image::Pixels;
 use cache::{Cache, WeightsFile};
 use model::{Adaptation, Answer};
@@ -40,6 +41,14 @@ struct Shared {
     budget: Arc<Budget>,
 }
 
+fn usable_threads(asked: usize, shape: &Shape) -> usize {
+    let most = threads::threads_max(shape);
+    if asked > most {
+        tracing::warn!(asked, using = most, "more threads would make a row's answer depend on the rows beside it");
+    }
+    asked.min(most)
+}
+
 /// What a merged or bare lens carries: a session with constant weights.
 struct Own {
     session: Mutex<Session>,
@@ -56,7 +65,7 @@ impl Onnx {
     /// Loads the library, writes the weights to the cache unless they are there, and drops them.
     pub fn new(backbone: Arc<Backbone>, weights: Weights, settings: &EngineSettings) -> Result<Self, EngineError> {
         let library = library::find(settings.onnxruntime_lib.as_deref(), &settings.cache_dir)?;
-        let runtime = Runtime::load(&library, settings.threads)?;
+        let runtime = Runtime::load(&library, usable_threads(settings.threads, &backbone.shape))?;
         let cache = Cache::open(&settings.cache_dir, &backbone.fingerprint)?;
         let shared = Shared {
             weights: cache.weights(&weights)?,
@@ -145,19 +154,22 @@ impl Shared {
         let (gh, gw) = patches::grid(rows[0], shape.patch);
         let positions = self.positions.get(lens.adapter.position_rule, (gh, gw));
         let per_row = gh * gw * shape.patch_values();
-        patches.resize(rows.len() * per_row, 0.0);
+        // The runtime sums a product of one row in an order of its own, so a lone patch gets an empty picture beside it.
+        let count = if gh * gw == 1 { rows.len().max(2) } else { rows.len() };
+        patches.clear();
+        patches.resize(count * per_row, 0.0);
         for (pixels, out) in rows.iter().zip(patches.chunks_exact_mut(per_row)) {
             patches::write(pixels, &lens.adapter.preprocess, shape.patch, out);
         }
         let mut inputs = vec![
-            Input { name: "patches", shape: vec![rows.len(), gh * gw, shape.patch_values()], values: patches },
+            Input { name: "patches", shape: vec![count, gh * gw, shape.patch_values()], values: patches },
             Input { name: "positions", shape: vec![gh * gw, shape.width], values: &positions },
         ];
         if lens.form == Form::Rescaled {
             let values = &lens.adapter.rescale;
             inputs.push(Input { name: "adapter", shape: vec![values.len()], values });
         }
-        session.run(&inputs)
+        Ok(session.run(&inputs)?.slice_move(s![..rows.len(), ..]))
     }
 }
 

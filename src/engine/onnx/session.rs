@@ -18,6 +18,7 @@ pub struct Runtime {
     environment: Environment,
     library: PathBuf,
     version: String,
+    threads: usize,
 }
 
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
@@ -27,7 +28,7 @@ impl Runtime {
     pub fn load(library: &Path, threads: usize) -> Result<Self, EngineError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
-            return runtime.clone().same_as(library);
+            return runtime.clone().same_as(library, threads);
         }
         let unavailable = |why: String| EngineError::Unavailable(format!("ONNX Runtime: {why}"));
         let builder = ort::init_from(library).map_err(|e| unavailable(e.to_string()))?;
@@ -38,17 +39,18 @@ impl Runtime {
             })
             .map_err(|e| unavailable(e.to_string()))?;
         environment.set_log_level(LogLevel::Warning);
-        let runtime = Self { environment, library: library.to_owned(), version: version(library) };
+        let runtime = Self { environment, library: library.to_owned(), version: version(library), threads };
         Ok(loaded.insert(runtime).clone())
     }
 
-    fn same_as(self, library: &Path) -> Result<Self, EngineError> {
-        if self.library == library {
+    fn same_as(self, library: &Path, threads: usize) -> Result<Self, EngineError> {
+        if self.library == library && self.threads == threads {
             return Ok(self);
         }
         Err(EngineError::Unavailable(format!(
-            "this process has loaded ONNX Runtime from {} and cannot load {} too",
+            "this process runs ONNX Runtime from {} with {} threads and cannot run {} with {threads} too",
             self.library.display(),
+            self.threads,
             library.display()
         )))
     }

@@ -1,0 +1,295 @@
+//! What every engine promises, run over all of them. A new engine joins with one line at the end.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::reference::{Real, Reference};
+use super::testing::{Running, distance, golden, onnxruntime, random, same_bits, settings};
+use super::{Backend, EngineKind, Form, head, open};
+use crate::adapter::{Adapter, Layout};
+use crate::backbone::{Activation, Backbone, Shape, Weights};
+use crate::image::Pixels;
+
+/// An engine under test.
+struct Subject {
+    open: fn(Arc<Backbone>, Weights) -> Arc<dyn Backend>,
+    tolerance: Tolerance,
+}
+
+/// How far an engine may be from what it should answer.
+struct Tolerance {
+    /// Golden logits, absolute; they reach 1.
+    golden: f32,
+    /// Features against the oracle in f64, relative to the largest.
+    oracle: f32,
+    /// Features of the merged form against the rescaled one, relative to the largest.
+    merged: f32,
+}
+
+impl Tolerance {
+    const F32: Self = Self { golden: 1e-5, oracle: 1e-4, merged: 1e-4 };
+    const F64: Self = Self { golden: 1e-5, oracle: 1e-6, merged: 1e-6 };
+}
+
+/// Shapes with everything that backbones have or lack.
+fn shapes() -> Vec<(Shape, usize)> {
+    let base = Shape { width: 48, depth: 2, heads: 3, mlp: 96, patch: 4, ..Shape::vit_b16() };
+    vec![
+        (base, 3),
+        (Shape { prefix_tokens: 0, ..base }, 2),
+        (Shape { prefix_tokens: 5, activation: Activation::GeluTanh, ..base }, 4),
+        (Shape { width: 35, heads: 5, mlp: 33, patch: 3, ..base }, 3),
+        (Shape { width: 192, depth: 1, mlp: 768, patch: 16, ..base }, 7),
+    ]
+}
+
+/// All of one engine's promises on one backbone.
+struct Bench {
+    backbone: Arc<Backbone>,
+    adapters: Vec<Arc<Adapter>>,
+    running: Running,
+}
+
+impl Subject {
+    fn running(&self, backbone: &Arc<Backbone>, weights: &Weights) -> Running {
+        Running::new((self.open)(backbone.clone(), weights.clone()))
+    }
+
+    fn bench(&self, (shape, grid): (Shape, usize), seed: u64) -> Bench {
+        let (backbone, weights) = random::backbone(shape, grid, seed);
+        let running = self.running(&backbone, &weights);
+        let adapters = (0..3).map(|i| random::adapter(&backbone, seed + 1 + i)).collect();
+        Bench { backbone, adapters, running }
+    }
+
+    fn golden_logits(&self) {
+        let (backbone, weights) = golden::backbone();
+        let adapter = golden::adapter(&backbone);
+        let (pictures, expected) = golden::forward();
+        let pictures: Vec<_> = pictures.iter().collect();
+        let mut running = self.running(&backbone, &weights);
+        for form in [Form::Rescaled, Form::Merged] {
+            let lens = running.lens(&adapter, form);
+            let features = running.rows(&[(&lens, &pictures)]);
+            let logits: Vec<_> = features.iter().flat_map(|row| head::logits(&adapter, row)).collect();
+            let distance = distance(&logits, &expected);
+            assert!(distance <= self.tolerance.golden, "{form:?}: {distance}");
+        }
+    }
+
+    fn neutral_adapter_is_the_bare_backbone(&self) {
+        for (i, shape) in shapes().into_iter().enumerate() {
+            let mut bench = self.bench(shape, 100 + i as u64);
+            let mut neutral = Adapter::clone(&bench.adapters[0]);
+            neutral.rescale = Layout::of(&bench.backbone.shape).neutral();
+            let neutral = Arc::new(neutral);
+            let [bare, rescaled] = [Form::Bare, Form::Rescaled].map(|form| bench.running.lens(&neutral, form));
+            for size in bench.sizes() {
+                let picture = random::picture(size, 7);
+                let (bare, rescaled) = (bench.running.row(&bare, &picture), bench.running.row(&rescaled, &picture));
+                assert!(same_bits(&bare, &rescaled), "{shape:?} {size:?}: {}", distance(&bare, &rescaled));
+            }
+        }
+    }
+
+    fn merged_is_rescaled(&self) {
+        for (i, shape) in shapes().into_iter().enumerate() {
+            let mut bench = self.bench(shape, 200 + i as u64);
+            let [merged, rescaled] =
+                [Form::Merged, Form::Rescaled].map(|form| bench.running.lens(&bench.adapters[0], form));
+            let picture = random::picture(bench.sizes()[0], 7);
+            let distance = relative(&bench.running.row(&merged, &picture), &bench.running.row(&rescaled, &picture));
+            assert!(distance <= self.tolerance.merged, "{shape:?}: {distance}");
+        }
+    }
+
+    fn a_row_is_the_same_in_any_company(&self) {
+        for (i, shape) in shapes().into_iter().enumerate() {
+            for form in [Form::Rescaled, Form::Merged, Form::Bare] {
+                self.bench(shape, 300 + i as u64).compare_companies(form);
+            }
+        }
+    }
+
+    fn a_bad_row_spoils_no_other(&self) {
+        let mut bench = self.bench(shapes()[0], 400);
+        let size = bench.sizes()[0];
+        let good = random::picture(size, 1);
+        let count = 3 * size.0 * size.1;
+        let nan = Pixels::F32 { height: size.0, width: size.1, data: vec![f32::NAN; count].into() };
+        let mut broken = Adapter::clone(&bench.adapters[1]);
+        broken.rescale = vec![f32::NAN; broken.rescale.len()].into();
+        for form in [Form::Rescaled, Form::Merged] {
+            let lens = bench.running.lens(&bench.adapters[0], form);
+            let broken = bench.running.lens(&Arc::new(broken.clone()), form);
+            let expected = bench.running.row(&lens, &good);
+            let rows = bench.running.rows(&[(&broken, &[&good]), (&lens, &[&good, &nan, &good]), (&lens, &[&good])]);
+            for bad in [0, 2] {
+                assert!(rows[bad].iter().all(|v| !v.is_finite()), "{form:?}: row {bad} must not look like an answer");
+            }
+            for good in [1, 3, 4] {
+                assert!(same_bits(&rows[good], &expected), "{form:?}: row {good}");
+            }
+        }
+    }
+
+    fn a_merged_lens_says_what_it_keeps(&self) {
+        let (backbone, weights) = random::backbone(shapes()[0].0, 3, 500);
+        let lens = self.running(&backbone, &weights).lens(&random::adapter(&backbone, 1), Form::Merged);
+        assert!(lens.prepared_bytes >= weights.parameters() * size_of::<f32>());
+    }
+
+    fn any_shape_is_near_the_oracle(&self) {
+        let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
+        let run = |(shape, grid, size, seed)| {
+            let (backbone, weights) = random::backbone(shape, grid, seed);
+            let adapter = random::adapter(&backbone, seed);
+            let picture = random::picture(size, seed);
+            let mut oracle = Running::new(Arc::new(Reference::<f64>::new(backbone.clone(), weights.clone(), 0)));
+            let expected = oracle.row(&oracle.lens(&adapter, Form::Rescaled), &picture);
+            let mut running = self.running(&backbone, &weights);
+            for form in [Form::Rescaled, Form::Merged] {
+                let distance = relative(&running.row(&running.lens(&adapter, form), &picture), &expected);
+                prop_assert!(distance <= self.tolerance.oracle, "{form:?}: {distance}");
+            }
+            Ok(())
+        };
+        TestRunner::new_with_rng(config, TestRunner::deterministic().rng().clone())
+            .run(&any_network(), run)
+            .unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+impl Bench {
+    /// Picture sizes: the backbone's own, and others that need a resampled position table.
+    fn sizes(&self) -> [(usize, usize); 3] {
+        let (patch, side) = (self.backbone.shape.patch, self.backbone.image_size);
+        [(side, side), (side + patch, side), (2 * side, 2 * side)]
+    }
+
+    /// Every row alone, then the same rows in batches of other sizes, orders and neighbours.
+    fn compare_companies(&mut self, form: Form) {
+        let lenses: Vec<_> = self.adapters.iter().map(|adapter| self.running.lens(adapter, form)).collect();
+        let sizes = self.sizes();
+        let pictures: Vec<_> = (0..9).map(|i| random::picture(sizes[i % 3], i as u64)).collect();
+        let alone: Vec<Vec<_>> = lenses
+            .iter()
+            .map(|lens| pictures.iter().map(|picture| self.running.row(lens, picture)).collect())
+            .collect();
+        for batch in batches() {
+            let groups: Vec<_> = batch
+                .iter()
+                .map(|(lens, rows)| (&lenses[*lens], rows.iter().map(|&row| &pictures[row]).collect::<Vec<_>>()))
+                .collect();
+            let groups: Vec<_> = groups.iter().map(|(lens, rows)| (*lens, &rows[..])).collect();
+            let together = self.running.rows(&groups);
+            let expected = batch.iter().flat_map(|(lens, rows)| rows.iter().map(|&row| (*lens, row)));
+            for (features, (lens, row)) in together.iter().zip(expected) {
+                let expected = &alone[lens][row];
+                let distance = distance(features, expected);
+                let shape = &self.backbone.shape;
+                assert!(
+                    same_bits(features, expected),
+                    "{form:?} {shape:?} lens {lens} row {row} of {batch:?}: {distance}"
+                );
+            }
+        }
+    }
+}
+
+/// Batches of (lens, rows): pictures 0, 3, 6 are of one size, so are 1, 4, 7 and 2, 5, 8.
+fn batches() -> Vec<Vec<(usize, Vec<usize>)>> {
+    vec![
+        vec![(0, vec![0, 3, 6])],
+        vec![(0, vec![6, 0, 0, 3, 3])],
+        vec![(1, vec![1, 4]), (0, vec![0]), (2, vec![8, 5, 2]), (0, vec![7, 7, 7, 1])],
+        vec![(2, vec![0, 3, 6, 3, 0, 6, 6, 0, 3, 0, 3, 6, 0, 3, 6, 6]), (1, vec![2])],
+        vec![(0, vec![5; 8]), (0, vec![3; 7])],
+    ]
+}
+
+/// Shape, stored grid, picture size, seed.
+fn any_network() -> impl Strategy<Value = (Shape, usize, (usize, usize), u64)> {
+    let sizes = (1..=4usize, 1..=9usize, 1..=2usize, 1..=40usize, 1..=5usize, 0..=3usize);
+    let rest = (any::<bool>(), 1..=4usize, (1..=4usize, 1..=4usize), any::<u64>());
+    (sizes, rest).prop_map(|((heads, head, depth, mlp, patch, prefix_tokens), (tanh, grid, (rows, columns), seed))| {
+        let activation = if tanh { Activation::GeluTanh } else { Activation::Gelu };
+        let width = 2 + heads * head;
+        let width = width.next_multiple_of(heads);
+        let shape = Shape { width, depth, heads, mlp, patch, prefix_tokens, activation, ..Shape::vit_b16() };
+        (shape, grid, (rows * patch, columns * patch), seed)
+    })
+}
+
+fn relative(a: &[f32], b: &[f32]) -> f32 {
+    distance(a, b) / b.iter().fold(0.0, |max: f32, v| max.max(v.abs()))
+}
+
+fn reference<T: Real>(tolerance: Tolerance) -> Option<Subject> {
+    Some(Subject { open: |backbone, weights| Arc::new(Reference::<T>::new(backbone, weights, usize::MAX)), tolerance })
+}
+
+fn onnx() -> Option<Subject> {
+    onnxruntime::newest()?;
+    let open = |backbone, weights| open(EngineKind::Onnx, backbone, weights, &settings()).expect("the engine opens");
+    Some(Subject { open, tolerance: Tolerance::F32 })
+}
+
+macro_rules! contract {
+    ($engine:ident, $subject:expr) => {
+        contract!(
+            $engine, $subject;
+            golden_logits,
+            neutral_adapter_is_the_bare_backbone,
+            merged_is_rescaled,
+            a_row_is_the_same_in_any_company,
+            a_bad_row_spoils_no_other,
+            a_merged_lens_says_what_it_keeps,
+            any_shape_is_near_the_oracle,
+        );
+    };
+    ($engine:ident, $subject:expr; $($promise:ident,)*) => {
+        mod $engine {
+            use super::*;
+
+            $(#[test]
+            fn $promise() {
+                if let Some(subject) = $subject {
+                    subject.$promise();
+                }
+            })*
+        }
+    };
+}
+
+contract!(reference_f32, reference::<f32>(Tolerance::F32));
+contract!(reference_f64, reference::<f64>(Tolerance::F64));
+contract!(onnx_runtime, onnx());
+
+/// A process has one ONNX Runtime with one pool, so the oldest release keeps its promises in another.
+#[test]
+fn onnx_runtime_of_the_oldest_release() {
+    if let Some(library) = onnxruntime::oldest() {
+        onnxruntime::run_tests("engine::contract::onnx_runtime::", &library, 2, &[]);
+    }
+}
+
+/// More threads than the width allows: the engine takes fewer, and rows stay what they are.
+#[test]
+fn onnx_runtime_with_many_threads() {
+    if let Some(library) = onnxruntime::newest() {
+        onnxruntime::run_tests("engine::contract::a_wide_pool", &library, 16, &["--ignored"]);
+    }
+}
+
+#[test]
+#[ignore = "needs a process of its own: onnx_runtime_with_many_threads"]
+fn a_wide_pool() {
+    let shape = Shape { width: 384, depth: 1, heads: 6, mlp: 1536, ..Shape::vit_b16() };
+    let subject = onnx().expect("the library is there");
+    for form in [Form::Rescaled, Form::Merged] {
+        subject.bench((shape, 8), 600).compare_companies(form);
+    }
+}
