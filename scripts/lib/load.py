@@ -19,14 +19,14 @@ class Task(NamedTuple):
     pictures: list
 
 
-def arguments(description, seconds=None):
-    """The arguments of every load script; those that it doesn't know go to `manylens serve`."""
+def arguments(description, **numbers):
+    """The arguments of a load script: paths, and its own numbers by name. Further ones go to `manylens serve`."""
     parser = argparse.ArgumentParser(description=description, epilog="Further flags go to `manylens serve`.")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/manylens")
     parser.add_argument("--backbone", type=Path, default=ROOT / "cache/models/vit-s14-focus")
     parser.add_argument("--adapters", type=Path, default=ROOT / "adapters", help="folder of adapter files and samples/")
-    if seconds:
-        parser.add_argument("--seconds", type=float, default=seconds, help="length of the load")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
     known, flags = parser.parse_known_args()
     known.flags = flags
     return known
