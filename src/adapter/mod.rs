@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod format;
+pub mod import;
 mod layout;
 mod probe;
 #[cfg(test)]

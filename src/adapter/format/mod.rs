@@ -16,6 +16,7 @@ mod write;
 pub use problem::{AdapterError, Problem};
 pub use read::read;
 pub use report::{Coverage, Range, Summary, ValidationReport, report};
+pub(super) use write::metadata;
 pub use write::write;
 
 use std::collections::BTreeMap;

@@ -32,7 +32,8 @@ pub fn write(file: &AdapterFile, layout: &Layout) -> Vec<u8> {
     serialize(&tensors, &metadata(adapter, &file.extra))
 }
 
-fn metadata(adapter: &Adapter, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+/// The metadata of the file; the adapter's values are not looked at.
+pub fn metadata(adapter: &Adapter, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut lineage = adapter.lineage.clone();
     lineage.sort_all_objects();
     let known = [
