@@ -18,6 +18,7 @@ pub mod hash;
 pub mod http;
 pub mod image;
 pub mod metrics;
+pub mod random;
 pub mod registry;
 pub mod serving;
 pub mod telemetry;

@@ -5,10 +5,12 @@
 //! [`Weights`].
 
 mod positions;
+mod random;
 mod shape;
 mod weights;
 
 pub use positions::PositionTables;
+pub use random::random;
 pub use shape::{Activation, Shape};
 pub use weights::{Linear, Norm, Tensor, Weights};
 

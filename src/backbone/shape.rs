@@ -50,14 +50,29 @@ impl Shape {
         self.prefix_tokens + (height / self.patch) * (width / self.patch)
     }
 
+    /// The shapes that have a name (`vit-b16`), each with one CLS token.
+    pub const NAMED: [(&str, Shape); 7] = [
+        ("vit-ti16", Self::named(192, 12, 3, 16)),
+        ("vit-s16", Self::named(384, 12, 6, 16)),
+        ("vit-s14", Self::named(384, 12, 6, 14)),
+        ("vit-b16", Self::named(768, 12, 12, 16)),
+        ("vit-b14", Self::named(768, 12, 12, 14)),
+        ("vit-l16", Self::named(1024, 24, 16, 16)),
+        ("vit-h14", Self::named(1280, 32, 16, 14)),
+    ];
+
     /// ViT-B/16: width 768, 12 blocks, 12 heads, one CLS token.
     pub fn vit_b16() -> Self {
+        Self::named(768, 12, 12, 16)
+    }
+
+    const fn named(width: usize, depth: usize, heads: usize, patch: usize) -> Self {
         Self {
-            width: 768,
-            depth: 12,
-            heads: 12,
-            mlp: 3072,
-            patch: 16,
+            width,
+            depth,
+            heads,
+            mlp: 4 * width,
+            patch,
             channels: 3,
             prefix_tokens: 1,
             eps: 1e-6,
