@@ -1,14 +1,15 @@
 # The two that a newcomer needs: `make demo` and `make test`. Downloads go to cache/ once and are checked by SHA-256.
-.PHONY: demo test lint bench load parity backbone onnxruntime build
+.PHONY: demo test lint bench load parity backbone onnxruntime onnxruntime-tested build
 
 BINARY := target/release/manylens
 BACKBONE := cache/models/vit-s14-focus
+ONNXRUNTIME := 1.32.0
 
 # A server with a real backbone and three tasks; classifies sample pictures over HTTP and prints the answers.
 demo: backbone onnxruntime build
 	@scripts/demo $(BINARY) $(BACKBONE)
 
-test: backbone onnxruntime
+test: backbone onnxruntime-tested
 	cargo test --locked
 
 lint:
@@ -35,6 +36,10 @@ backbone:
 	@scripts/demo-backbone >/dev/null
 
 onnxruntime:
+	@scripts/onnxruntime/fetch.sh $(ONNXRUNTIME)
+
+# Every release that the tests run.
+onnxruntime-tested:
 	@scripts/onnxruntime/fetch.sh
 
 build:
