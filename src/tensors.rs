@@ -19,12 +19,8 @@ pub enum TensorError {
         source: std::io::Error,
     },
     /// Fewer bytes than the header says that it has.
-    #[error(
-        "the header should be {header} bytes long, the file has {file} bytes: it was cut off, or is something else"
-    )]
+    #[error("the file has {file} bytes, fewer than its header says it has: it was cut off, or is something else")]
     HeaderCut {
-        /// What the first 8 bytes say.
-        header: u64,
         /// Bytes of the file.
         file: usize,
     },
@@ -103,12 +99,7 @@ impl<'a> TensorFile<'a> {
     /// refused by the reader.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TensorError> {
         let malformed = |error: SafeTensorError| match error {
-            SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
-                let mut header = [0; 8];
-                let given = bytes.len().min(header.len());
-                header[..given].copy_from_slice(&bytes[..given]);
-                TensorError::HeaderCut { header: u64::from_le_bytes(header), file: bytes.len() }
-            }
+            _ if header_bytes(bytes) > bytes.len() as u64 => TensorError::HeaderCut { file: bytes.len() },
             SafeTensorError::MetadataIncompleteBuffer => TensorError::Size { file: bytes.len() },
             error => TensorError::Malformed(error.to_string()),
         };
@@ -138,6 +129,11 @@ impl<'a> TensorFile<'a> {
     pub fn f32(&self, name: &str) -> Option<Result<Floats, TensorError>> {
         self.with(name, |view| Ok((view.shape.to_vec(), to_f32(name, view)?)))
     }
+}
+
+/// What the first 8 bytes say about the header's length; too much when they are not even there.
+pub fn header_bytes(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(u64::MAX, |n| u64::from_le_bytes(*n))
 }
 
 /// The values of a tensor as f32: F16 and BF16 widened, F64 rounded.

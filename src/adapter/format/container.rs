@@ -1,5 +1,5 @@
 use super::{AdapterError, Limits};
-use crate::tensors::{TensorError, TensorFile};
+use crate::tensors::{TensorError, TensorFile, header_bytes};
 
 /// What people send by mistake: first bytes, and the sentence that helps.
 const MISTAKES: [(&[u8], &str); 12] = [
@@ -21,17 +21,12 @@ const WANTED: &str = "an adapter is a .safetensors file with manylens metadata";
 
 /// Parses the container, its header capped first.
 pub(super) fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<TensorFile<'a>, AdapterError> {
-    if let Some(header) = header_bytes(bytes).filter(|&n| n > limits.header_bytes_max as u64) {
-        return Err(AdapterError::NotAnAdapter(mistake(bytes).unwrap_or_else(|| {
-            let max = limits.header_bytes_max;
-            format!("its first 8 bytes announce a header of {header} bytes; {max} are allowed: {WANTED}")
-        })));
+    let (header, max) = (header_bytes(bytes), limits.header_bytes_max);
+    if (max as u64..bytes.len() as u64).contains(&header) {
+        let sentence = format!("its header would have {header} bytes; fewer than {max} are allowed: {WANTED}");
+        return Err(AdapterError::NotAnAdapter(mistake(bytes).unwrap_or(sentence)));
     }
     TensorFile::parse(bytes).map_err(|error| AdapterError::NotAnAdapter(explain(bytes, &error)))
-}
-
-fn header_bytes(bytes: &[u8]) -> Option<u64> {
-    bytes.first_chunk().map(|n| u64::from_le_bytes(*n))
 }
 
 fn explain(bytes: &[u8], error: &TensorError) -> String {
