@@ -11,8 +11,8 @@ const MISTAKES: [(&[u8], &str); 12] = [
     (b"\x80\x05", "this is a Python pickle"),
     (b"\x1f\x8b", "this is a gzip file: unpack it first"),
     (b"version https://git-lfs", "this is a Git LFS pointer, not the file itself: run `git lfs pull`"),
-    (b"\x89PNG", "this is a PNG picture: pictures go to /v1/tasks/{task}/classify"),
-    (b"\xff\xd8\xff", "this is a JPEG picture: pictures go to /v1/tasks/{task}/classify"),
+    (b"\x89PNG", "this is a PNG picture, to be classified and not uploaded"),
+    (b"\xff\xd8\xff", "this is a JPEG picture, to be classified and not uploaded"),
     (b"\x89HDF", "this is an HDF5 file"),
     (b"GGUF", "this is a GGUF file"),
 ];

@@ -75,13 +75,27 @@ impl Fields<'_, Value> {
 }
 
 impl<V> Fields<'_, V> {
-    fn required<T>(&mut self, key: &str, parse: impl FnOnce(V) -> Result<T, serde_json::Error>) -> Option<T> {
+    fn required<T>(&mut self, key: &str, parse: impl FnOnce(V) -> Result<T, serde_json::Error>) -> Option<T>
+    where
+        V: fmt::Display + Clone,
+    {
         let place = if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) };
         let Some(value) = self.left.remove(key) else {
             self.problems.push(Problem::new(place, "missing key"));
             return None;
         };
-        parse(value).map_err(|error| self.problems.push(Problem::new(place, error.to_string()))).ok()
+        let found = value.clone();
+        parse(value).map_err(|error| self.problems.push(unfit(place, &error).found(found))).ok()
+    }
+}
+
+/// The parser's words, without its position and split into problem and expectation.
+fn unfit(place: String, error: &serde_json::Error) -> Problem {
+    let words = error.to_string();
+    let words = words.split(" at line ").next().unwrap_or_default();
+    match words.split_once(", expected ") {
+        Some((_, expected)) => Problem::new(place, "unknown or unfit value").expected(expected),
+        None => Problem::new(place, format!("not valid: {words}")),
     }
 }
 

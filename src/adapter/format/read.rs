@@ -76,6 +76,14 @@ mod tests {
     }
 
     #[test]
+    fn files_of_the_first_version_are_read_forever() {
+        let tiny = Tiny::new();
+        let sample = include_bytes!("../../../tests/data/formats/adapter-v1.safetensors");
+        assert_eq!(read(sample, &tiny.target()).expect("valid"), tiny.file());
+        assert!(write(&tiny.file(), &tiny.layout) == sample, "this version's writer gives other bytes");
+    }
+
+    #[test]
     fn a_head_only_file_has_no_rescale_tensors_and_shares_the_neutral_vector() {
         let tiny = Tiny::new();
         let mut file = tiny.file();
