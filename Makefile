@@ -13,6 +13,7 @@ test: backbone onnxruntime-tested
 	cargo test --locked
 
 lint:
+	python3 -m unittest discover --start-directory scripts/lib
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
