@@ -120,16 +120,13 @@ impl<'a> Archive<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
+pub(crate) mod testing {
+    use std::io::{Cursor, Write as _};
 
     use zip::write::{SimpleFileOptions, ZipWriter};
 
-    use super::*;
-
-    const LIMITS: ArchiveLimits = ArchiveLimits { entries_max: 4, entry_bytes_max: 1 << 20 };
-
-    fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    /// An archive of these members, deflated.
+    pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, bytes) in entries {
             writer.start_file(*name, SimpleFileOptions::default()).expect("fresh name");
@@ -137,6 +134,14 @@ mod tests {
         }
         writer.finish().expect("memory").into_inner()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::archive;
+    use super::*;
+
+    const LIMITS: ArchiveLimits = ArchiveLimits { entries_max: 4, entry_bytes_max: 1 << 20 };
 
     #[test]
     fn members_are_read_whole_or_in_part() {

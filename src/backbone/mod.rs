@@ -3,14 +3,31 @@
 //! Canonical form: LayerScale is folded into `proj` and `fc2`, q, k and v are three linears, prefix tokens (CLS, then
 //! registers) carry their position rows, the position table is kept as stored. Tensor names and shapes are those of
 //! [`Weights`].
+#![forbid(unsafe_code)]
 
+mod architecture;
+mod canonical;
+mod config;
+mod error;
+mod fingerprint;
+mod inventory;
+mod load;
+mod names;
+mod npy;
+mod plan;
 mod positions;
 mod random;
+mod report;
 mod shape;
+mod source;
 mod weights;
 
+pub use error::{BackboneError, BackboneProblem};
+pub use fingerprint::fingerprint;
+pub use load::{LoadOptions, Loaded, load};
 pub use positions::PositionTables;
 pub use random::random;
+pub use report::{Ignored, LoadReport};
 pub use shape::{Activation, Shape};
 pub use weights::{Linear, Norm, Tensor, Weights};
 

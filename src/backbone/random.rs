@@ -1,26 +1,26 @@
 use std::collections::BTreeMap;
 
-use super::{Backbone, Fingerprint, PositionRule, Shape, Tensor, Weights};
-use crate::hash::content_hash;
+use super::{Backbone, PositionRule, Shape, Tensor, Weights, fingerprint};
 use crate::random::Random;
 use crate::vit::{Layer, LinearAt, NormAt};
 
 /// A backbone with random weights that keep activations near 1, for pictures of `image_size` pixels: the same for the
-/// same arguments, which is what its fingerprint says. For benchmarks and tests.
+/// same arguments. For benchmarks and tests.
 pub fn random(shape: Shape, image_size: usize, seed: u64) -> (Backbone, Weights) {
     let mut writer = Writer { random: Random::seeded(seed), tensors: BTreeMap::new() };
     writer.network(&shape);
     let side = image_size / shape.patch;
     writer.put("pos_embed".into(), vec![side * side, shape.width], 0.0, 0.5);
+    let weights = Weights(writer.tensors);
     let backbone = Backbone {
         shape,
-        fingerprint: Fingerprint(content_hash(format!("random {shape:?} {image_size} {seed}").as_bytes())),
+        fingerprint: fingerprint(&shape, &weights),
         stored_grid: (side, side),
         image_size,
         position_rule: PositionRule::BicubicSize,
-        position_table: writer.tensors["pos_embed"].data.as_slice().into(),
+        position_table: weights.tensor("pos_embed").data.as_slice().into(),
     };
-    (backbone, Weights(writer.tensors))
+    (backbone, weights)
 }
 
 struct Writer {

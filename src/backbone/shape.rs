@@ -10,6 +10,16 @@ pub enum Activation {
     GeluTanh,
 }
 
+impl Activation {
+    /// Its name in the fingerprint's JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_tanh",
+        }
+    }
+}
+
 /// Sizes of a ViT. Field names are those of the fingerprint's JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
