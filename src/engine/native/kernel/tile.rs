@@ -1,0 +1,177 @@
+//! The matrix product's tile: `ROWS` rows of the left side by `VECTORS` vectors of a weight panel.
+
+use super::math;
+use super::simd::Simd;
+use crate::backbone::Activation;
+
+/// What becomes of a tile's sums. Pitches are in elements of the target.
+#[derive(Clone, Copy)]
+pub enum Finish {
+    /// Left as floats, for the next block of the inner axis to go on from.
+    Partial,
+    /// Plus bias, as floats.
+    Floats,
+    /// Plus bias and what stands at `residual` (same pitch as the target), as floats.
+    Add {
+        /// First value of the residual tile.
+        residual: *const f32,
+    },
+    /// Plus bias, then the activation if there is one, as matrix elements.
+    Elements(Option<Activation>),
+}
+
+/// Operands of one tile.
+#[derive(Clone, Copy)]
+pub struct Tile {
+    /// Words of the inner axis.
+    pub words: usize,
+    /// Left side, row-major.
+    pub left: *const u32,
+    /// Words from row to row of the left side.
+    pub left_pitch: usize,
+    /// Right side: for each word of the inner axis, one vector of words per column vector.
+    pub right: *const u32,
+    /// One float per column.
+    pub bias: *const f32,
+    /// First value of the target: floats, or elements for [`Finish::Elements`].
+    pub to: *mut u8,
+    /// Values from row to row of the target.
+    pub pitch: usize,
+    /// Whether the target holds partial sums to start from.
+    pub resume: bool,
+    /// How it ends.
+    pub finish: Finish,
+    /// What will be read next: fetched into the second-level cache along the way. Never read, so it may point anywhere.
+    pub next: *const u8,
+}
+
+/// Words per turn of the loop.
+const UNROLL: usize = 4;
+
+/// Computes `R` rows by `V` vectors. Every output is summed in the order of the inner axis, whatever `R` and `V` are,
+/// so a row's bits do not depend on the tile that computes it.
+///
+/// # Safety
+/// Operands must be valid for `R` rows and `V` vectors; nobody else may touch the target's tile meanwhile.
+#[inline(always)]
+pub unsafe fn tile<S: Simd, const R: usize, const V: usize>(t: &Tile) {
+    let mut sums = [[S::splat(0.0); V]; R];
+    prefetch_target::<S, R, V>(t);
+    let (mut left, mut right, mut next) = (t.left, t.right, t.next);
+    for _ in 0..t.words / UNROLL {
+        prefetch_far(next);
+        next = next.wrapping_add(64);
+        for word in 0..UNROLL {
+            step::<S, R, V>(&mut sums, left.add(word), t.left_pitch, right.add(word * V * S::LANES));
+        }
+        left = left.add(UNROLL);
+        right = right.add(UNROLL * V * S::LANES);
+    }
+    for word in 0..t.words % UNROLL {
+        step::<S, R, V>(&mut sums, left.add(word), t.left_pitch, right.add(word * V * S::LANES));
+    }
+    finish::<S, R, V>(&mut sums, t);
+}
+
+#[inline(always)]
+unsafe fn step<S: Simd, const R: usize, const V: usize>(
+    sums: &mut [[S::Floats; V]; R],
+    left: *const u32,
+    pitch: usize,
+    right: *const u32,
+) {
+    let mut weights = [S::splat_word(0); V];
+    for (v, weights) in weights.iter_mut().enumerate() {
+        *weights = S::load_words(right.add(v * S::LANES));
+    }
+    for (r, sums) in sums.iter_mut().enumerate() {
+        let value = S::splat_word(*left.add(r * pitch));
+        for v in 0..V {
+            sums[v] = S::dot(sums[v], value, weights[v]);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn finish<S: Simd, const R: usize, const V: usize>(sums: &mut [[S::Floats; V]; R], t: &Tile) {
+    let floats = |r: usize, v: usize| t.to.cast::<f32>().add(r * t.pitch + v * S::LANES);
+    let elements = |r: usize, v: usize| t.to.cast::<S::Element>().add(r * t.pitch + v * S::LANES);
+    for (r, sums) in sums.iter_mut().enumerate() {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            if t.resume {
+                *sum = S::add(*sum, S::load(floats(r, v)));
+            }
+            let biased = S::add(*sum, S::load(t.bias.add(v * S::LANES)));
+            match t.finish {
+                Finish::Partial => S::store(floats(r, v), *sum),
+                Finish::Floats => S::store(floats(r, v), biased),
+                Finish::Add { residual } => {
+                    let residual = S::load(residual.add(r * t.pitch + v * S::LANES));
+                    S::store(floats(r, v), S::add(biased, residual));
+                }
+                Finish::Elements(None) => S::store_elements(elements(r, v), biased),
+                Finish::Elements(Some(activation)) => {
+                    S::store_elements(elements(r, v), math::activate::<S>(activation, biased));
+                }
+            }
+        }
+    }
+}
+
+/// A target that is first touched when the sums are ready would stall the stores.
+#[inline(always)]
+unsafe fn prefetch_target<S: Simd, const R: usize, const V: usize>(t: &Tile) {
+    let size = if matches!(t.finish, Finish::Elements(_)) { size_of::<S::Element>() } else { size_of::<f32>() };
+    for r in 0..R {
+        for line in 0..(V * S::LANES * size).div_ceil(64) {
+            prefetch_near(t.to.wrapping_add(r * t.pitch * size + line * 64));
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch_near(at: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch reads nothing and faults nowhere.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
+}
+
+#[inline(always)]
+fn prefetch_far(at: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch reads nothing and faults nowhere.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
+}
+
+/// Writes W * (1 + scale_out ⊗ scale_in) of one panel block: `words` times `V` vectors of words.
+///
+/// # Safety
+/// `from` and `to` hold the block; `scale_out` a float per column; `scale_in` a float per element of the inner axis.
+#[inline(always)]
+pub unsafe fn rescale<S: Simd, const V: usize>(
+    words: usize,
+    from: *const u32,
+    to: *mut u32,
+    scale_out: *const f32,
+    scale_in: *const f32,
+) {
+    let mut outs = [S::splat(0.0); V];
+    for (v, out) in outs.iter_mut().enumerate() {
+        *out = S::load(scale_out.add(v * S::LANES));
+    }
+    for word in 0..words {
+        for (v, &out) in outs.iter().enumerate() {
+            let at = (word * V + v) * S::LANES;
+            let rescaled = S::rescale(S::load_words(from.add(at)), out, scale_in.add(word * S::PER_WORD));
+            S::store_words(to.add(at), rescaled);
+        }
+    }
+}

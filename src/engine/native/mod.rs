@@ -1,0 +1,220 @@
+//! The network in our own kernels on the CPU: many tasks in one pass over the weights.
+//!
+//! Weights are packed once, in bf16 where the processor multiplies it, else in f32. An adapter's rescaling happens
+//! while a weight panel is moved to the second-level cache, once per group, so that a mixed batch costs little more
+//! than one of a single task. A row's bits depend on its pixels and its adapter alone.
+
+mod attention;
+mod batch;
+mod buffer;
+mod claims;
+pub mod kernel;
+mod linear;
+mod ops;
+mod panels;
+mod pool;
+mod team;
+mod weights;
+
+use std::sync::Arc;
+
+use ndarray::{Array2, s};
+
+use super::budget::{Budget, Reservation};
+use super::{Backend, Description, Engine, EngineError, Form, Group, Lens, patches};
+use crate::adapter::{Adapter, Layout};
+use crate::backbone::{Backbone, PositionTables, Weights};
+use crate::vit;
+use kernel::{Kernel, Precision};
+use ops::Forward;
+use team::Team;
+use weights::{Linears, Packed};
+
+/// Tokens per pass: enough rows to pay for moving the weights, few enough for the caches.
+const TOKENS_MAX: usize = 2048;
+
+/// What the native engine needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Threads of a pass.
+    pub threads: usize,
+    /// Precision of matrix operands; the fastest kernel's own when none is asked for.
+    pub precision: Option<Precision>,
+    /// A kernel by name, for tests.
+    pub kernel: Option<String>,
+    /// Bytes that merged adapters may keep in all.
+    pub merge_bytes_max: usize,
+}
+
+/// The shared half: packed weights and tables.
+pub struct Native(Arc<Shared>);
+
+struct Shared {
+    backbone: Arc<Backbone>,
+    layout: Layout,
+    positions: PositionTables,
+    packed: Packed,
+    kernel: &'static Kernel,
+    threads: usize,
+    budget: Arc<Budget>,
+}
+
+/// What a merged lens carries.
+struct Merged {
+    linears: Linears,
+    _reserved: Reservation,
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    team: Team,
+}
+
+impl Native {
+    /// Packs the weights and drops them.
+    pub fn new(backbone: Arc<Backbone>, weights: &Weights, settings: &Settings) -> Result<Self, EngineError> {
+        let kernel = choose(settings, &backbone)?;
+        let shared = Shared {
+            layout: Layout::of(&backbone.shape),
+            positions: PositionTables::new(&backbone),
+            packed: Packed::pack(kernel, &backbone.shape, weights, settings.threads),
+            budget: Budget::new(settings.merge_bytes_max),
+            threads: settings.threads,
+            kernel,
+            backbone,
+        };
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// Every token `[prefix_tokens + grid_h * grid_w, width]` of one picture after the final norm.
+    pub fn tokens(&self, lens: &Lens, picture: &crate::image::Pixels) -> Array2<f32> {
+        let mut team = Team::new(self.0.kernel, self.0.threads);
+        let batch = [Group { lens, rows: vec![picture] }];
+        let groups = self.0.bind(&batch, &[(0, 0..1)]);
+        let mut forward = self.0.forward(&mut team, &groups);
+        let tokens = vit::forward_tokens(&mut forward, self.0.backbone.shape.depth, &());
+        let width = self.0.backbone.shape.width;
+        Array2::from_shape_fn((tokens.rows, width), |(row, column)| tokens.float(row, column))
+    }
+}
+
+/// The kernel that was asked for, or the best one for this processor and backbone.
+fn choose(settings: &Settings, backbone: &Backbone) -> Result<&'static Kernel, EngineError> {
+    let unavailable = |why: String| Err(EngineError::Unavailable(why));
+    let names = || Kernel::all().iter().map(|k| k.name).collect::<Vec<_>>().join(", ");
+    if let Some(name) = &settings.kernel {
+        return match Kernel::named(name) {
+            None => unavailable(format!("there is no kernel {name}; --kernel takes {}", names())),
+            Some(kernel) if !kernel.is_available() => unavailable(format!("this processor cannot run kernel {name}")),
+            Some(kernel) if settings.precision.is_some_and(|p| p != kernel.precision) => unavailable(format!(
+                "kernel {name} computes in {}; ask for that with --precision or leave one of the two out",
+                kernel.precision.as_str()
+            )),
+            Some(kernel) => Ok(kernel),
+        };
+    }
+    // Pairs of bf16 must not straddle two heads.
+    let shape = &backbone.shape;
+    let pairs = shape.head_size().is_multiple_of(2) && shape.mlp.is_multiple_of(2);
+    match settings.precision {
+        Some(Precision::Bf16) if !pairs => {
+            unavailable("bf16 needs an even head size and MLP width; use --precision f32".into())
+        }
+        Some(Precision::Bf16) => Kernel::best(Some(Precision::Bf16)).map_or_else(
+            || unavailable("this processor has no bf16 products (AVX512-BF16); use --precision f32".into()),
+            Ok,
+        ),
+        None if pairs => Ok(Kernel::best(None).expect("the portable kernel runs everywhere")),
+        _ => Ok(Kernel::best(Some(Precision::F32)).expect("the portable kernel runs everywhere")),
+    }
+}
+
+impl Backend for Native {
+    fn describe(&self) -> Description {
+        let precision = self.0.kernel.precision;
+        Description {
+            engine: "native".into(),
+            precision: precision.as_str().into(),
+            kernel: self.0.kernel.name.into(),
+            tolerance: match precision {
+                Precision::F32 => 1e-3,
+                Precision::Bf16 => 5e-2,
+            },
+        }
+    }
+
+    fn prepare(&self, adapter: Arc<Adapter>, form: Form) -> Result<Lens, EngineError> {
+        if form != Form::Merged {
+            return Ok(Lens { adapter, form, prepared: None, prepared_bytes: 0 });
+        }
+        let bytes = self.0.packed.linears().bytes();
+        let reserved = self.0.budget.reserve(bytes)?;
+        // One thread: the others are serving.
+        let linears = self.0.packed.linears().merged(&self.0.layout, &adapter.rescale, 1);
+        let prepared = Arc::new(Merged { linears, _reserved: reserved });
+        Ok(Lens { adapter, form, prepared: Some(prepared), prepared_bytes: bytes })
+    }
+
+    fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
+        let team = Team::new(self.0.kernel, self.0.threads);
+        Ok(Box::new(Worker { shared: self.0.clone(), team }))
+    }
+}
+
+impl Engine for Worker {
+    fn run(&mut self, batch: &[Group<'_>]) -> Result<Vec<Array2<f32>>, EngineError> {
+        let shape = &self.shared.backbone.shape;
+        let sizes: Vec<_> = batch.iter().map(|g| (g.rows.len(), tokens(g, shape))).collect();
+        let features = |g: &Group<'_>| Array2::zeros((g.rows.len(), 2 * shape.width));
+        let mut answers: Vec<_> = batch.iter().map(features).collect();
+        for pass in batch::passes(&sizes, TOKENS_MAX) {
+            let groups = self.shared.bind(batch, &pass);
+            let features = vit::forward(&mut self.shared.forward(&mut self.team, &groups), shape.depth, &());
+            let mut first = 0;
+            for (group, rows) in pass {
+                let end = first + rows.len();
+                answers[group].slice_mut(s![rows, ..]).assign(&features.slice(s![first..end, ..]));
+                first = end;
+            }
+        }
+        Ok(answers)
+    }
+}
+
+fn tokens(group: &Group<'_>, shape: &crate::backbone::Shape) -> usize {
+    let (height, width) = group.rows[0].size();
+    shape.tokens(height, width)
+}
+
+impl Shared {
+    fn forward<'a>(&'a self, team: &'a mut Team, groups: &'a [batch::Group<'a>]) -> Forward<'a> {
+        Forward { team, shape: &self.backbone.shape, layout: &self.layout, packed: &self.packed, groups }
+    }
+
+    /// The pieces of a batch as one pass.
+    fn bind<'a>(&self, batch: &'a [Group<'a>], pieces: &[batch::Piece]) -> Vec<batch::Group<'a>> {
+        let shape = &self.backbone.shape;
+        let (mut first, mut first_patch) = (0, 0);
+        let piece = |(index, rows): &batch::Piece| {
+            let group = &batch[*index];
+            let lens = group.lens;
+            let grid = patches::grid(group.rows[0], shape.patch);
+            let merged = lens.prepared.as_ref().and_then(|p| p.downcast_ref::<Merged>());
+            let bound = batch::Group {
+                rows: &group.rows[rows.clone()],
+                preprocess: &lens.adapter.preprocess,
+                grid,
+                positions: self.positions.get(lens.adapter.position_rule, grid),
+                vector: (lens.form != Form::Bare).then_some(&*lens.adapter.rescale),
+                merged: merged.map(|m| &m.linears),
+                tokens: tokens(group, shape),
+                first,
+                first_patch,
+            };
+            first = bound.range().end;
+            first_patch += bound.patches();
+            bound
+        };
+        pieces.iter().map(piece).collect()
+    }
+}
