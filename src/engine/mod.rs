@@ -9,6 +9,7 @@ pub mod budget;
 mod contract;
 pub mod head;
 pub mod merge;
+pub mod native;
 pub mod onnx;
 mod open;
 mod patches;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::native::{self, Native};
 use super::onnx::Onnx;
 use super::reference::Reference;
 use super::{Backend, EngineError};
@@ -18,6 +19,7 @@ pub fn open(
     settings: &EngineSettings,
 ) -> Result<Arc<dyn Backend>, EngineError> {
     Ok(match kind {
+        EngineKind::Native => Arc::new(Native::new(backbone, &weights, settings)?),
         EngineKind::Onnx => Arc::new(Onnx::new(backbone, weights, settings)?),
         EngineKind::Reference => Arc::new(Reference::<f32>::new(backbone, weights, settings.merge_bytes_max)),
     })
@@ -26,6 +28,8 @@ pub fn open(
 /// An engine by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
+    /// Our own kernels on the CPU.
+    Native,
     /// ONNX Runtime.
     Onnx,
     /// The oracle: plain and slow.
@@ -39,6 +43,10 @@ pub struct EngineSettings {
     pub onnxruntime_lib: Option<PathBuf>,
     /// Files that can be made again, such as the graphs and weights that ONNX Runtime maps.
     pub cache_dir: PathBuf,
+    /// Precision of the native engine's matrix operands; the fastest kernel's own when none is asked for.
+    pub precision: Option<native::Precision>,
+    /// A kernel of the native engine by its name; the fastest one when none is asked for.
+    pub kernel: Option<String>,
     /// Threads that compute.
     pub threads: usize,
     /// Bytes that merged adapters may keep in all.
@@ -47,11 +55,12 @@ pub struct EngineSettings {
 
 impl EngineKind {
     /// Every kind, the fastest first.
-    pub const ALL: [Self; 2] = [Self::Onnx, Self::Reference];
+    pub const ALL: [Self; 3] = [Self::Native, Self::Onnx, Self::Reference];
 
     /// Its name on the command line, in metrics and in tables.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Native => "native",
             Self::Onnx => "onnx",
             Self::Reference => "reference",
         }
@@ -90,6 +99,6 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
         let error = "openvino".parse::<EngineKind>().expect_err("unknown");
-        assert_eq!(error.to_string(), r#"there is no engine "openvino"; there are onnx, reference"#);
+        assert_eq!(error.to_string(), r#"there is no engine "openvino"; there are native, onnx, reference"#);
     }
 }

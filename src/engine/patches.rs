@@ -16,15 +16,52 @@ pub fn grid(pixels: &Pixels, patch: usize) -> (usize, usize) {
 pub fn write(pixels: &Pixels, preprocess: &Preprocess, patch: usize, out: &mut [f32]) {
     let (height, width) = pixels.size();
     assert!(height % patch == 0 && width % patch == 0, "{height} x {width} is not a multiple of {patch}");
-    let mut planes = vec![0.0; out.len()];
-    pixels.write_normalised(preprocess.mean, preprocess.std, &mut planes);
-    let columns = width / patch;
-    let per_patch = out.len() / (columns * (height / patch));
-    for (run, values) in planes.chunks_exact(patch).enumerate() {
-        let (line, column) = (run / columns, run % columns);
-        let (channel, y) = (line / height, line % height);
-        let at = (y / patch * columns + column) * per_patch + (channel * patch + y % patch) * patch;
-        out[at..at + patch].copy_from_slice(values);
+    for (line, out) in out.chunks_exact_mut(3 * patch * width).enumerate() {
+        write_line(pixels, preprocess, patch, line, out);
+    }
+}
+
+/// Writes one row of patches, `[grid_w, channel * row * column]`.
+///
+/// # Panics
+/// As [`write`].
+pub fn write_line(pixels: &Pixels, preprocess: &Preprocess, patch: usize, line: usize, out: &mut [f32]) {
+    let (height, width) = pixels.size();
+    assert_eq!(out.len(), 3 * patch * width);
+    let table = Table::of(preprocess);
+    for (run, out) in out.chunks_exact_mut(patch).enumerate() {
+        let (y, rest) = (run % patch, run / patch);
+        let (channel, column) = (rest % 3, rest / 3);
+        let (row, first) = (line * patch + y, column * patch);
+        match pixels {
+            Pixels::F32 { data, .. } => {
+                let from = (channel * height + row) * width + first;
+                out.copy_from_slice(&data[from..from + patch]);
+            }
+            Pixels::U8 { data, .. } => {
+                let pixels = data[(row * width + first) * 3..][..3 * patch].chunks_exact(3);
+                out.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = table.get(channel, pixel[channel]));
+            }
+        }
+    }
+}
+
+/// What each byte becomes: there are fewer bytes than pixels.
+struct Table([[f32; 256]; 3]);
+
+impl Table {
+    fn of(preprocess: &Preprocess) -> Self {
+        let value =
+            |channel: usize, byte: u8| (f32::from(byte) / 255.0 - preprocess.mean[channel]) / preprocess.std[channel];
+        Self([0, 1, 2].map(|channel| {
+            let mut row = [0.0; 256];
+            (0..=u8::MAX).zip(&mut row).for_each(|(byte, out)| *out = value(channel, byte));
+            row
+        }))
+    }
+
+    fn get(&self, channel: usize, byte: u8) -> f32 {
+        self.0[channel][usize::from(byte)]
     }
 }
 

@@ -71,6 +71,12 @@ impl Matrix {
         self.lines.as_ptr().cast::<u8>().wrapping_add((row * self.pitch + column) * self.size)
     }
 
+    /// One float of a matrix of floats.
+    pub fn float(&self, row: usize, column: usize) -> f32 {
+        assert!(row < self.rows && column < self.pitch && self.size == size_of::<f32>());
+        bytemuck::cast_slice::<Line, f32>(&self.lines)[row * self.pitch + column]
+    }
+
     /// For phases that write: see [`Target`].
     pub fn target(&mut self) -> Target {
         Target { first: self.lines.as_mut_ptr().cast(), rows: self.rows, pitch: self.pitch, size: self.size }

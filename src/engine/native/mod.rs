@@ -8,7 +8,7 @@ mod attention;
 mod batch;
 mod buffer;
 mod claims;
-pub mod kernel;
+mod kernel;
 mod linear;
 mod ops;
 mod panels;
@@ -21,30 +21,17 @@ use std::sync::Arc;
 use ndarray::{Array2, s};
 
 use super::budget::{Budget, Reservation};
-use super::{Backend, Description, Engine, EngineError, Form, Group, Lens, patches};
+use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, patches};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Weights};
 use crate::vit;
-use kernel::{Kernel, Precision};
+pub use kernel::{Kernel, Precision};
 use ops::Forward;
 use team::Team;
 use weights::{Linears, Packed};
 
 /// Tokens per pass: enough rows to pay for moving the weights, few enough for the caches.
 const TOKENS_MAX: usize = 2048;
-
-/// What the native engine needs to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Threads of a pass.
-    pub threads: usize,
-    /// Precision of matrix operands; the fastest kernel's own when none is asked for.
-    pub precision: Option<Precision>,
-    /// A kernel by name, for tests.
-    pub kernel: Option<String>,
-    /// Bytes that merged adapters may keep in all.
-    pub merge_bytes_max: usize,
-}
 
 /// The shared half: packed weights and tables.
 pub struct Native(Arc<Shared>);
@@ -72,7 +59,7 @@ struct Worker {
 
 impl Native {
     /// Packs the weights and drops them.
-    pub fn new(backbone: Arc<Backbone>, weights: &Weights, settings: &Settings) -> Result<Self, EngineError> {
+    pub fn new(backbone: Arc<Backbone>, weights: &Weights, settings: &EngineSettings) -> Result<Self, EngineError> {
         let kernel = choose(settings, &backbone)?;
         let shared = Shared {
             layout: Layout::of(&backbone.shape),
@@ -99,7 +86,7 @@ impl Native {
 }
 
 /// The kernel that was asked for, or the best one for this processor and backbone.
-fn choose(settings: &Settings, backbone: &Backbone) -> Result<&'static Kernel, EngineError> {
+fn choose(settings: &EngineSettings, backbone: &Backbone) -> Result<&'static Kernel, EngineError> {
     let unavailable = |why: String| Err(EngineError::Unavailable(why));
     let names = || Kernel::all().iter().map(|k| k.name).collect::<Vec<_>>().join(", ");
     if let Some(name) = &settings.kernel {

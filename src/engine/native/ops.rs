@@ -32,7 +32,21 @@ pub struct Forward<'a> {
     pub groups: &'a [Group<'a>],
 }
 
-impl Forward<'_> {
+impl<'a> Forward<'a> {
+    /// A linear as one group sees it.
+    fn part(&self, group: &'a Group<'a>, at: LinearAt, column: usize) -> Part<'a> {
+        let linears = group.merged.unwrap_or(self.packed.linears());
+        let rescale = group.vector.filter(|_| group.merged.is_none()).map(|vector| {
+            let range = self.layout.linear(at);
+            Rescale {
+                scale_in: &vector[range.scale_in],
+                scale_out: &vector[range.scale_out],
+                shift: &vector[range.shift],
+            }
+        });
+        Part { panels: linears.at(at), rescale, column }
+    }
+
     fn tokens(&self) -> usize {
         self.groups.last().map_or(0, |g| g.range().end)
     }
@@ -48,23 +62,8 @@ impl Forward<'_> {
     /// Runs the linears at these places, side by side in the target, for all groups in one pass over the weights.
     fn linears(&mut self, x: &Matrix, places: &[LinearAt], store: Store<'_>, to: Target) {
         let apart = to.pitch / places.len();
-        let part = |group: &Group<'_>, (i, &at): (usize, &LinearAt)| {
-            let rescale = group.vector.filter(|_| group.merged.is_none()).map(|vector| {
-                let range = self.layout.linear(at);
-                Rescale {
-                    scale_in: &vector[range.scale_in],
-                    scale_out: &vector[range.scale_out],
-                    shift: &vector[range.shift],
-                }
-            });
-            let linears = group.merged.unwrap_or(self.packed.linears());
-            Part { panels: linears.at(at), rescale, column: i * apart }
-        };
-        let shares: Vec<Share<'_>> = self
-            .groups
-            .iter()
-            .map(|g| Share { rows: g.range(), parts: places.iter().enumerate().map(|p| part(g, p)).collect() })
-            .collect();
+        let parts = |group| places.iter().enumerate().map(|(i, &at)| self.part(group, at, i * apart)).collect();
+        let shares: Vec<_> = self.groups.iter().map(|g| Share { rows: g.range(), parts: parts(g) }).collect();
         linear::run(self.team, x, &shares, store, to);
     }
 
@@ -102,8 +101,7 @@ impl Forward<'_> {
         let to = x.target();
         let ssf = self.layout.patch_embed();
         let prefix = self.shape.prefix_tokens;
-        let (packed, layout) = (self.packed, self.layout);
-        debug_assert_eq!(layout.patch_embed(), ssf);
+        let packed = self.packed;
         let units = pictures(self.groups);
         let claims = Claims::new(units.len());
         self.team.run(0, &|_| {
@@ -116,7 +114,8 @@ impl Forward<'_> {
                         out.copy_from_slice(&packed.prefix_tokens[token * width..][..width]);
                         continue;
                     };
-                    let embedded = floats(embedded, group.first_patch + picture * (group.tokens - prefix) + patch, width);
+                    let embedded =
+                        floats(embedded, group.first_patch + picture * (group.tokens - prefix) + patch, width);
                     let positions = &group.positions[patch * width..][..width];
                     match group.vector {
                         None => add(out, embedded, positions),

@@ -173,4 +173,3 @@ fn pair(low: f32, high: f32) -> u32 {
     let bits = |v| u32::from(half::bf16::from_f32(v).to_bits());
     bits(low) | bits(high) << 16
 }
-

@@ -64,7 +64,7 @@ impl Pool {
         }
         // SAFETY: the reference is used by the pool's threads until `running` is 0, which is waited for below, also
         // when the caller's own part panics.
-        let phase: &'static Phase = unsafe { std::mem::transmute::<&Phase, &'static Phase>(phase) };
+        let phase: &'static Phase = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Phase>(phase) };
         self.shared.start(phase, self.threads.len());
         let own = catch_unwind(AssertUnwindSafe(|| phase(0)));
         self.shared.wait_until_done();

@@ -120,10 +120,16 @@ impl Kernel {
 
     /// Every kernel that was compiled in, fastest first.
     pub fn all() -> &'static [&'static Kernel] {
-        #[cfg(target_arch = "x86_64")]
-        return &[&avx512_bf16_entry::KERNEL, &avx512_entry::KERNEL, &avx2_entry::KERNEL, &portable_entry::KERNEL];
-        #[cfg(not(target_arch = "x86_64"))]
-        &[&portable_entry::KERNEL]
+        static ALL: &[&Kernel] = &[
+            #[cfg(target_arch = "x86_64")]
+            &avx512_bf16_entry::KERNEL,
+            #[cfg(target_arch = "x86_64")]
+            &avx512_entry::KERNEL,
+            #[cfg(target_arch = "x86_64")]
+            &avx2_entry::KERNEL,
+            &portable_entry::KERNEL,
+        ];
+        ALL
     }
 
     /// The fastest kernel that this processor has, of that precision if one is asked for.
@@ -265,12 +271,5 @@ kernel!(
     [target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 );
 #[cfg(target_arch = "x86_64")]
-kernel!(
-    avx2_entry,
-    super::avx2::Avx2,
-    "avx2",
-    Precision::F32,
-    super::has_avx2,
-    [target_feature(enable = "avx2,fma")]
-);
+kernel!(avx2_entry, super::avx2::Avx2, "avx2", Precision::F32, super::has_avx2, [target_feature(enable = "avx2,fma")]);
 kernel!(portable_entry, super::portable::Portable, "portable", Precision::F32, || true, []);
