@@ -7,15 +7,17 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::reference::{Real, Reference};
 use super::testing::{Running, distance, golden, onnxruntime, random, same_bits, settings};
-use super::{Backend, EngineKind, Form, head, open};
+use super::{Backend, EngineKind, EngineSettings, Form, head, native, open};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Activation, Backbone, Shape, Weights};
 use crate::image::Pixels;
 
 /// An engine under test.
 struct Subject {
-    open: fn(Arc<Backbone>, Weights) -> Arc<dyn Backend>,
+    open: Box<dyn Fn(Arc<Backbone>, Weights) -> Arc<dyn Backend>>,
     tolerance: Tolerance,
+    /// Whether it takes even head sizes and MLP widths only.
+    pairs: bool,
 }
 
 /// How far an engine may be from what it should answer.
@@ -30,6 +32,8 @@ struct Tolerance {
 
 impl Tolerance {
     const F32: Self = Self { golden: 1e-5, oracle: 1e-4, merged: 1e-4 };
+    /// A bf16 keeps 8 bits: a rounding is up to 2^-9 of a value, and a block has some ten on its way, of random sign.
+    const BF16: Self = Self { golden: 3e-2, oracle: 3e-2, merged: 0.0 };
     const F64: Self = Self { golden: 1e-5, oracle: 1e-6, merged: 1e-6 };
 }
 
@@ -53,6 +57,11 @@ struct Bench {
 }
 
 impl Subject {
+    fn shapes(&self) -> Vec<(Shape, usize)> {
+        let fits = |shape: &Shape| !self.pairs || (shape.head_size() % 2 == 0 && shape.mlp % 2 == 0);
+        shapes().into_iter().filter(|(shape, _)| fits(shape)).collect()
+    }
+
     fn running(&self, backbone: &Arc<Backbone>, weights: &Weights) -> Running {
         Running::new((self.open)(backbone.clone(), weights.clone()))
     }
@@ -80,7 +89,7 @@ impl Subject {
     }
 
     fn neutral_adapter_is_the_bare_backbone(&self) {
-        for (i, shape) in shapes().into_iter().enumerate() {
+        for (i, shape) in self.shapes().into_iter().enumerate() {
             let mut bench = self.bench(shape, 100 + i as u64);
             let mut neutral = Adapter::clone(&bench.adapters[0]);
             neutral.rescale = Layout::of(&bench.backbone.shape).neutral();
@@ -95,7 +104,7 @@ impl Subject {
     }
 
     fn merged_is_rescaled(&self) {
-        for (i, shape) in shapes().into_iter().enumerate() {
+        for (i, shape) in self.shapes().into_iter().enumerate() {
             let mut bench = self.bench(shape, 200 + i as u64);
             let [merged, rescaled] =
                 [Form::Merged, Form::Rescaled].map(|form| bench.running.lens(&bench.adapters[0], form));
@@ -106,7 +115,7 @@ impl Subject {
     }
 
     fn a_row_is_the_same_in_any_company(&self) {
-        for (i, shape) in shapes().into_iter().enumerate() {
+        for (i, shape) in self.shapes().into_iter().enumerate() {
             for form in [Form::Rescaled, Form::Merged, Form::Bare] {
                 self.bench(shape, 300 + i as u64).compare_companies(form);
             }
@@ -138,7 +147,8 @@ impl Subject {
     fn a_merged_lens_says_what_it_keeps(&self) {
         let (backbone, weights) = random::backbone(shapes()[0].0, 3, 500);
         let lens = self.running(&backbone, &weights).lens(&random::adapter(&backbone, 1), Form::Merged);
-        assert!(lens.prepared_bytes >= weights.parameters() * size_of::<f32>());
+        let linears = backbone.shape.depth * (4 * backbone.shape.width + 2 * backbone.shape.mlp) * backbone.shape.width;
+        assert!(lens.prepared_bytes >= linears * size_of::<u16>(), "{}", lens.prepared_bytes);
     }
 
     fn any_shape_is_near_the_oracle(&self) {
@@ -157,7 +167,7 @@ impl Subject {
             Ok(())
         };
         TestRunner::new_with_rng(config, TestRunner::deterministic().rng().clone())
-            .run(&any_network(), run)
+            .run(&any_network(self.pairs), run)
             .unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
@@ -211,16 +221,19 @@ fn batches() -> Vec<Vec<(usize, Vec<usize>)>> {
 }
 
 /// Shape, stored grid, picture size, seed.
-fn any_network() -> impl Strategy<Value = (Shape, usize, (usize, usize), u64)> {
+fn any_network(pairs: bool) -> impl Strategy<Value = (Shape, usize, (usize, usize), u64)> {
     let sizes = (1..=4usize, 1..=9usize, 1..=2usize, 1..=40usize, 1..=5usize, 0..=3usize);
     let rest = (any::<bool>(), 1..=4usize, (1..=4usize, 1..=4usize), any::<u64>());
-    (sizes, rest).prop_map(|((heads, head, depth, mlp, patch, prefix_tokens), (tanh, grid, (rows, columns), seed))| {
-        let activation = if tanh { Activation::GeluTanh } else { Activation::Gelu };
-        let width = 2 + heads * head;
-        let width = width.next_multiple_of(heads);
-        let shape = Shape { width, depth, heads, mlp, patch, prefix_tokens, activation, ..Shape::vit_b16() };
-        (shape, grid, (rows * patch, columns * patch), seed)
-    })
+    (sizes, rest).prop_map(
+        move |((heads, head, depth, mlp, patch, prefix_tokens), (tanh, grid, (rows, columns), seed))| {
+            let activation = if tanh { Activation::GeluTanh } else { Activation::Gelu };
+            let width = 2 + heads * head;
+            let width = width.next_multiple_of(if pairs { 2 * heads } else { heads });
+            let mlp = if pairs { 2 * mlp } else { mlp };
+            let shape = Shape { width, depth, heads, mlp, patch, prefix_tokens, activation, ..Shape::vit_b16() };
+            (shape, grid, (rows * patch, columns * patch), seed)
+        },
+    )
 }
 
 fn relative(a: &[f32], b: &[f32]) -> f32 {
@@ -228,13 +241,27 @@ fn relative(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn reference<T: Real>(tolerance: Tolerance) -> Option<Subject> {
-    Some(Subject { open: |backbone, weights| Arc::new(Reference::<T>::new(backbone, weights, usize::MAX)), tolerance })
+    let open = |backbone, weights| -> Arc<dyn Backend> { Arc::new(Reference::<T>::new(backbone, weights, usize::MAX)) };
+    Some(Subject { open: Box::new(open), tolerance, pairs: false })
 }
 
 fn onnx() -> Option<Subject> {
-    onnxruntime::newest()?;
-    let open = |backbone, weights| open(EngineKind::Onnx, backbone, weights, &settings()).expect("the engine opens");
-    Some(Subject { open, tolerance: Tolerance::F32 })
+    let settings = EngineSettings { onnxruntime_lib: Some(onnxruntime::newest()?), ..settings() };
+    let open = move |backbone, weights| open(EngineKind::Onnx, backbone, weights, &settings).expect("the engine opens");
+    Some(Subject { open: Box::new(open), tolerance: Tolerance::F32, pairs: false })
+}
+
+/// The native engine with one of its kernels, where the processor has it.
+fn native(kernel: &'static str, tolerance: Tolerance) -> Option<Subject> {
+    if !native::kernels().contains(&kernel) {
+        eprintln!("skipped: this processor cannot run kernel {kernel}");
+        return None;
+    }
+    let open = move |backbone, weights| {
+        let settings = EngineSettings { kernel: Some(kernel.into()), ..settings() };
+        open(EngineKind::Native, backbone, weights, &settings).expect("the engine opens")
+    };
+    Some(Subject { open: Box::new(open), tolerance, pairs: kernel == "avx512-bf16" })
 }
 
 macro_rules! contract {
@@ -267,6 +294,34 @@ macro_rules! contract {
 contract!(reference_f32, reference::<f32>(Tolerance::F32));
 contract!(reference_f64, reference::<f64>(Tolerance::F64));
 contract!(onnx_runtime, onnx());
+contract!(native_bf16, native("avx512-bf16", Tolerance::BF16));
+contract!(native_avx512, native("avx512", Tolerance::F32));
+contract!(native_avx2, native("avx2", Tolerance::F32));
+contract!(native_portable, native("portable", Tolerance::F32));
+
+/// Threads of the native engine claim work as they come to it; which one computes a value must not matter.
+#[test]
+fn native_rows_do_not_depend_on_threads() {
+    for (i, (shape, grid)) in shapes().into_iter().enumerate().filter(|(_, (shape, _))| shape.width % 4 == 0) {
+        let (backbone, weights) = random::backbone(shape, grid, 700 + i as u64);
+        let adapter = random::adapter(&backbone, 1);
+        let picture = random::picture((backbone.image_size, backbone.image_size), 1);
+        let run = |kernel: &str, threads| {
+            let settings = EngineSettings { kernel: Some(kernel.into()), threads, ..settings() };
+            let backend = open(EngineKind::Native, backbone.clone(), weights.clone(), &settings);
+            let mut running = Running::new(backend.expect("the engine opens"));
+            let lens = running.lens(&adapter, Form::Rescaled);
+            running.rows(&[(&lens, &[&picture; 5])])
+        };
+        for kernel in native::kernels() {
+            let one = run(kernel, 1);
+            for threads in [2, 3, 7] {
+                let same = run(kernel, threads).iter().zip(&one).all(|(a, b)| same_bits(a, b));
+                assert!(same, "{kernel} {shape:?} {threads}");
+            }
+        }
+    }
+}
 
 /// A process has one ONNX Runtime with one pool, so the oldest release keeps its promises in another.
 #[test]

@@ -23,7 +23,7 @@ use ndarray::{Array2, s};
 use super::budget::{Budget, Reservation};
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, patches};
 use crate::adapter::{Adapter, Layout};
-use crate::backbone::{Backbone, PositionTables, Weights};
+use crate::backbone::{Backbone, PositionTables, Shape, Weights};
 use crate::vit;
 pub use kernel::{Kernel, Precision};
 use ops::Forward;
@@ -60,7 +60,7 @@ struct Worker {
 impl Native {
     /// Packs the weights and drops them.
     pub fn new(backbone: Arc<Backbone>, weights: &Weights, settings: &EngineSettings) -> Result<Self, EngineError> {
-        let kernel = choose(settings, &backbone)?;
+        let kernel = choose(settings, &backbone.shape)?;
         let shared = Shared {
             layout: Layout::of(&backbone.shape),
             positions: PositionTables::new(&backbone),
@@ -85,34 +85,36 @@ impl Native {
     }
 }
 
+/// Names of the kernels that this processor can run, fastest first.
+pub fn kernels() -> Vec<&'static str> {
+    Kernel::all().iter().filter(|k| k.is_available()).map(|k| k.name).collect()
+}
+
 /// The kernel that was asked for, or the best one for this processor and backbone.
-fn choose(settings: &EngineSettings, backbone: &Backbone) -> Result<&'static Kernel, EngineError> {
+fn choose(settings: &EngineSettings, shape: &Shape) -> Result<&'static Kernel, EngineError> {
     let unavailable = |why: String| Err(EngineError::Unavailable(why));
-    let names = || Kernel::all().iter().map(|k| k.name).collect::<Vec<_>>().join(", ");
-    if let Some(name) = &settings.kernel {
-        return match Kernel::named(name) {
-            None => unavailable(format!("there is no kernel {name}; --kernel takes {}", names())),
-            Some(kernel) if !kernel.is_available() => unavailable(format!("this processor cannot run kernel {name}")),
-            Some(kernel) if settings.precision.is_some_and(|p| p != kernel.precision) => unavailable(format!(
-                "kernel {name} computes in {}; ask for that with --precision or leave one of the two out",
-                kernel.precision.as_str()
-            )),
-            Some(kernel) => Ok(kernel),
-        };
-    }
-    // Pairs of bf16 must not straddle two heads.
-    let shape = &backbone.shape;
+    // A pair of bf16 must not straddle two heads.
     let pairs = shape.head_size().is_multiple_of(2) && shape.mlp.is_multiple_of(2);
-    match settings.precision {
-        Some(Precision::Bf16) if !pairs => {
+    let kernel = match &settings.kernel {
+        None => Kernel::best(settings.precision.or_else(|| (!pairs).then_some(Precision::F32))),
+        Some(name) => match Kernel::named(name) {
+            Some(kernel) if kernel.is_available() => Some(kernel),
+            _ => {
+                let names = kernels().join(", ");
+                return unavailable(format!("this processor has no kernel {name}; --kernel takes {names}"));
+            }
+        },
+    };
+    match kernel {
+        None => unavailable("this processor has no bf16 products (AVX512-BF16); use --precision f32".into()),
+        Some(kernel) if kernel.precision == Precision::Bf16 && !pairs => {
             unavailable("bf16 needs an even head size and MLP width; use --precision f32".into())
         }
-        Some(Precision::Bf16) => Kernel::best(Some(Precision::Bf16)).map_or_else(
-            || unavailable("this processor has no bf16 products (AVX512-BF16); use --precision f32".into()),
-            Ok,
-        ),
-        None if pairs => Ok(Kernel::best(None).expect("the portable kernel runs everywhere")),
-        _ => Ok(Kernel::best(Some(Precision::F32)).expect("the portable kernel runs everywhere")),
+        Some(kernel) if settings.precision.is_some_and(|p| p != kernel.precision) => {
+            let (name, precision) = (kernel.name, kernel.precision.as_str());
+            unavailable(format!("kernel {name} computes in {precision}; leave out --precision or --kernel"))
+        }
+        Some(kernel) => Ok(kernel),
     }
 }
 
@@ -168,7 +170,7 @@ impl Engine for Worker {
     }
 }
 
-fn tokens(group: &Group<'_>, shape: &crate::backbone::Shape) -> usize {
+fn tokens(group: &Group<'_>, shape: &Shape) -> usize {
     let (height, width) = group.rows[0].size();
     shape.tokens(height, width)
 }

@@ -109,7 +109,8 @@ impl<'a> Forward<'a> {
                 let (group, picture) = units[unit];
                 let tokens = group.picture(picture);
                 for (token, row) in tokens.clone().enumerate() {
-                    let out = floats_mut(&to, row, width);
+                    // SAFETY: a picture's rows belong to its unit.
+                    let out = unsafe { floats_mut(to, row, width) };
                     let Some(patch) = token.checked_sub(prefix) else {
                         out.copy_from_slice(&packed.prefix_tokens[token * width..][..width]);
                         continue;
@@ -288,10 +289,13 @@ fn floats(x: &Matrix, row: usize, width: usize) -> &[f32] {
     unsafe { std::slice::from_raw_parts(x.at(row, 0).cast(), width) }
 }
 
-/// The first `width` floats of a row that the caller's unit owns.
-fn floats_mut<'a>(to: &'a Target, row: usize, width: usize) -> &'a mut [f32] {
+/// The first `width` floats of a row.
+///
+/// # Safety
+/// Only the unit that owns the row asks for it, once at a time, while the matrix is alive.
+unsafe fn floats_mut<'a>(to: Target, row: usize, width: usize) -> &'a mut [f32] {
     assert!(width <= to.pitch);
-    // SAFETY: the row holds `pitch` floats, and only the unit that owns it asks for it.
+    // SAFETY: the row holds `pitch` floats; see the contract.
     unsafe { std::slice::from_raw_parts_mut(to.at(row, 0).cast(), width) }
 }
 

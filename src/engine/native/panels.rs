@@ -115,11 +115,6 @@ impl Panels {
         &self.bias[first..first + self.vectors(panel) * self.kernel.lanes]
     }
 
-    /// Words of the inner axis.
-    pub fn words(&self) -> usize {
-        self.words
-    }
-
     /// The blocks of the inner axis, in order.
     pub fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
         let (words, block) = (self.words, self.block);

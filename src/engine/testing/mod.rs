@@ -50,8 +50,10 @@ pub fn adapter(backbone: &Backbone, rescale: Arc<[f32]>, head: Head, pooling: Po
 pub fn settings() -> EngineSettings {
     static CACHE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a temporary folder"));
     EngineSettings {
-        onnxruntime_lib: onnxruntime::newest(),
+        onnxruntime_lib: None,
         cache_dir: CACHE.path().to_owned(),
+        precision: None,
+        kernel: None,
         threads: onnxruntime::threads(),
         merge_bytes_max: usize::MAX,
     }

@@ -136,7 +136,8 @@ unsafe impl Simd for Avx512Bf16 {
     #[inline(always)]
     unsafe fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
         // SAFETY (transmute): words are pairs of bf16.
-        _mm512_dpbf16_ps(sum, std::mem::transmute(a), std::mem::transmute(b))
+        let bf16 = |words: __m512i| std::mem::transmute::<__m512i, __m512bh>(words);
+        _mm512_dpbf16_ps(sum, bf16(a), bf16(b))
     }
     #[inline(always)]
     unsafe fn rescale(w: __m512i, scale_out: __m512, scale_in: *const f32) -> __m512i {

@@ -12,6 +12,11 @@
     clippy::undocumented_unsafe_blocks,
     reason = "widths are far below 2^24; see the room's contract"
 )]
+#![allow(
+    clippy::excessive_precision,
+    clippy::approx_constant,
+    reason = "coefficients are written as their sources print them"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -79,7 +79,7 @@ unsafe impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn scale_by_power(x: Floats, n: Floats) -> Floats {
-        each(|i| x[i] * f32::from_bits(((n[i] as i32 + 127) << 23).cast_unsigned()))
+        each(|i| x[i] * f32::from_bits(((n[i] as i32).wrapping_add(127) << 23).cast_unsigned()))
     }
     #[inline(always)]
     unsafe fn sum(x: Floats) -> f32 {
