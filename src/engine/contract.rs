@@ -58,7 +58,7 @@ struct Bench {
 
 impl Subject {
     fn shapes(&self) -> Vec<(Shape, usize)> {
-        let fits = |shape: &Shape| !self.pairs || (shape.head_size() % 2 == 0 && shape.mlp % 2 == 0);
+        let fits = |shape: &Shape| !self.pairs || (shape.head_size().is_multiple_of(2) && shape.mlp.is_multiple_of(2));
         shapes().into_iter().filter(|(shape, _)| fits(shape)).collect()
     }
 
