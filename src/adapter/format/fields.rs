@@ -94,7 +94,9 @@ fn unfit(place: String, error: &serde_json::Error) -> Problem {
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
     match words.split_once(", expected ") {
-        Some((_, expected)) => Problem::new(place, "unknown or unfit value").expected(expected),
+        Some((_, "usize")) => Problem::new(place, "unfit value").expected("a whole number"),
+        Some((_, "u8")) => Problem::new(place, "unfit value").expected("whole numbers from 0 to 255"),
+        Some((_, expected)) => Problem::new(place, "unknown value").expected(expected),
         None => Problem::new(place, format!("not valid: {words}")),
     }
 }
