@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod random;
 pub mod registry;
 pub mod serving;
+pub mod table;
 pub mod telemetry;
 pub mod tensors;
 pub mod vit;

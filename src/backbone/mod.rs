@@ -59,6 +59,18 @@ pub enum PositionRule {
     BilinearCorners,
 }
 
+impl PositionRule {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BicubicSize => "bicubic_size",
+            Self::BicubicAntialias => "bicubic_antialias",
+            Self::BicubicOffset => "bicubic_offset",
+            Self::BilinearCorners => "bilinear_corners",
+        }
+    }
+}
+
 /// A backbone as it was loaded: everything about it except the weights, which move into an engine.
 #[derive(Clone, Debug)]
 pub struct Backbone {

@@ -4,7 +4,9 @@
 //! an environment variable: `--cache-dir` is `MANYLENS_CACHE_DIR`.
 #![forbid(unsafe_code)]
 
+mod backbone;
 mod environment;
+mod inspect;
 
 use std::process::ExitCode;
 
@@ -22,7 +24,9 @@ struct Cli {
 
 /// Subcommands, in the order of the help.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Inspect(inspect::Args),
+}
 
 /// Runs the command line; the exit status is 0, 1 when the command failed, 2 when it was called wrongly.
 pub fn main() -> ExitCode {
@@ -39,7 +43,9 @@ pub fn main() -> ExitCode {
 
 impl Command {
     fn run(self) -> Result<ExitCode, commands::Error> {
-        match self {}
+        match self {
+            Self::Inspect(args) => commands::inspect::run(&args.into()),
+        }
     }
 }
 
