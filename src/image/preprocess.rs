@@ -30,7 +30,7 @@ pub enum Interpolation {
 pub enum Alpha {
     /// Ignored, as Pillow's `convert("RGB")` does.
     Drop,
-    /// Composited over white.
+    /// Composited over white, as Pillow's `alpha_composite`.
     White,
     /// Composited over black.
     Black,
@@ -42,9 +42,9 @@ pub enum Alpha {
 pub enum Depth16 {
     /// Such a picture is refused.
     Refuse,
-    /// Values above 255 become 255, as Pillow does for 16-bit grey.
+    /// As Pillow's `convert("RGB")`: in grey pictures values above 255 become 255, in others the high byte is kept.
     Clip,
-    /// Divided by 257.
+    /// Divided by 257, rounded to the nearest.
     Scale,
 }
 
@@ -69,7 +69,8 @@ pub struct Preprocess {
     pub size: usize,
     /// Filter.
     pub interpolation: Interpolation,
-    /// Whether the filter widens when shrinking (Pillow always does).
+    /// Whether the filter widens when shrinking (Pillow always does). Without it a small fixed neighbourhood of each
+    /// sampling point is weighed and the rest is skipped. Means nothing to `nearest`.
     pub antialias: bool,
     /// RGB of the border for `pad`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,5 +94,40 @@ impl Preprocess {
     /// Side in pixels of the square picture that the backbone sees.
     pub fn final_size(&self) -> usize {
         self.crop.unwrap_or(self.size)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Pillow's habits without a crop.
+    pub fn plain(resize: Resize, size: usize) -> Preprocess {
+        Preprocess {
+            resize,
+            size,
+            interpolation: Interpolation::Bicubic,
+            antialias: true,
+            pad_color: None,
+            crop: None,
+            alpha: Alpha::Drop,
+            depth16: Depth16::Clip,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            exif: Exif::Ignore,
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_values_are_refused_by_name() {
+        let mut json = serde_json::to_value(plain(Resize::Squash, 224)).unwrap();
+        assert!(serde_json::from_value::<Preprocess>(json.clone()).is_ok());
+        json["sharpen"] = true.into();
+        let error = serde_json::from_value::<Preprocess>(json.clone()).unwrap_err();
+        assert!(error.to_string().contains("unknown field `sharpen`"), "{error}");
+        json.as_object_mut().unwrap().remove("sharpen");
+        json["resize"] = "stretch".into();
+        let error = serde_json::from_value::<Preprocess>(json).unwrap_err();
+        assert!(error.to_string().contains("unknown variant `stretch`"), "{error}");
     }
 }
