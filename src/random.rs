@@ -17,6 +17,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// That many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.bits().to_le_bytes()[7]).collect()
+    }
+
     /// Uniform values, at most `spread` away from `center`.
     #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
     pub fn values(&mut self, count: usize, center: f32, spread: f32) -> Vec<f32> {

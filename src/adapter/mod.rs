@@ -5,11 +5,13 @@ pub mod format;
 pub mod import;
 mod layout;
 mod probe;
+mod random;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use layout::{Layout, LinearRange, Segment, SsfRange};
 pub use probe::{Probe, ProbeReport};
+pub use random::random;
 
 use std::sync::Arc;
 

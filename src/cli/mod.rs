@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod backbone;
+mod bench;
+mod engine;
 mod environment;
 mod inspect;
 
@@ -26,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Bench(bench::Args),
 }
 
 /// Runs the command line; the exit status is 0, 1 when the command failed, 2 when it was called wrongly.
@@ -45,6 +48,7 @@ impl Command {
     fn run(self) -> Result<ExitCode, commands::Error> {
         match self {
             Self::Inspect(args) => commands::inspect::run(&args.into()),
+            Self::Bench(args) => commands::bench::run(&args.into()),
         }
     }
 }

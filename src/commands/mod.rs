@@ -1,12 +1,27 @@
 //! One file per subcommand; each takes typed arguments, prints its result, and answers with a typed error.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod inspect;
+
+use crate::backbone::BackboneError;
+use crate::engine::EngineError;
 
 /// Why a command failed, in a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The backbone cannot be loaded.
     #[error(transparent)]
-    Backbone(#[from] crate::backbone::BackboneError),
+    Backbone(#[from] BackboneError),
+    /// A picture size that the backbone cannot cut into patches.
+    #[error("pictures of {image_size} pixels cannot be cut into patches of {patch}; give a multiple as --image-size")]
+    ImageSize {
+        /// Asked for.
+        image_size: usize,
+        /// The backbone's patch.
+        patch: usize,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }

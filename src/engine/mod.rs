@@ -40,6 +40,20 @@ pub enum Form {
     Bare,
 }
 
+impl Form {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::Rescaled, Self::Merged, Self::Bare];
+
+    /// Its name on the command line, in tables and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rescaled => "rescaled",
+            Self::Merged => "merged",
+            Self::Bare => "bare",
+        }
+    }
+}
+
 /// An adapter made ready for one engine. Carried by every job; cloning is cheap.
 #[derive(Clone)]
 pub struct Lens {
