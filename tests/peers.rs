@@ -1,0 +1,151 @@
+//! Checkpoints as real timm and transformers save them give, through the reference engine, the tokens that those
+//! libraries compute. scripts/peers/make_backbones.py writes them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use manylens::adapter::{Adapter, Decision, Head, Layout, Method, Pooling, Problem, Rule};
+use manylens::backbone::{Backbone, LoadOptions, Loaded, PositionRule, PositionTables, load};
+use manylens::engine::reference::Reference;
+use manylens::engine::{Backend as _, Form};
+use manylens::image::{Alpha, Depth16, Exif, Interpolation, Pixels, Preprocess, Resize};
+use manylens::tensors::TensorFile;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/backbones");
+
+/// A tensor of a file.
+fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file = TensorFile::parse(&bytes).expect("a safetensors file");
+    file.f32(name).unwrap_or_else(|| panic!("{} has no {name}", path.display())).expect("floats")
+}
+
+fn pixels(path: &Path, name: &str) -> Pixels {
+    let (shape, data) = tensor(path, name);
+    Pixels::F32 { height: shape[2], width: shape[3], data: data.into() }
+}
+
+/// The bare backbone as an adapter, for pictures that are normalised already.
+fn neutral(backbone: &Backbone) -> Adapter {
+    let width = backbone.shape.width;
+    Adapter {
+        method: Method::Linear,
+        backbone: backbone.fingerprint.clone(),
+        rescale: Layout::of(&backbone.shape).neutral(),
+        head: Head { weight: vec![0.0; width], bias: vec![0.0] },
+        labels: vec!["only".into()],
+        problem: Problem::SingleLabel,
+        decision: Decision { rule: Rule::Argmax, thresholds: Vec::new(), abstain_below: None },
+        position_rule: backbone.position_rule,
+        pooling: Pooling::Mean,
+        preprocess: Preprocess {
+            resize: Resize::Squash,
+            size: backbone.image_size,
+            interpolation: Interpolation::Bicubic,
+            antialias: true,
+            pad_color: None,
+            crop: None,
+            alpha: Alpha::Drop,
+            depth16: Depth16::Refuse,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            exif: Exif::Ignore,
+        },
+        temperature: 1.0,
+        lineage: serde_json::Value::Null,
+    }
+}
+
+/// Largest difference between the tokens of a picture and what the file says.
+fn tokens_distance(loaded: Loaded, expected: &Path, pairs: &[(&str, &str)]) -> f32 {
+    let Loaded { backbone, weights, .. } = loaded;
+    let backbone = Arc::new(backbone);
+    let adapter = Arc::new(neutral(&backbone));
+    let engine = Reference::<f32>::new(backbone, weights, 0);
+    let lens = engine.prepare(adapter, Form::Rescaled).expect("a reference lens");
+    let distance = |&(picture, tokens): &(&str, &str)| {
+        let found = engine.tokens(&lens, &pixels(expected, picture));
+        let (shape, stated) = tensor(expected, tokens);
+        assert_eq!(found.dim(), (shape[1], shape[2]), "{tokens}");
+        found.iter().zip(stated).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    pairs.iter().map(distance).fold(0.0, f32::max)
+}
+
+#[test]
+fn tokens_are_those_of_timm_and_transformers() {
+    let cases = [
+        ("hf-vit", "Hugging Face ViT", "vit.", PositionRule::BicubicSize),
+        ("hf-vit-5", "Hugging Face ViT", "", PositionRule::BicubicSize),
+        ("hf-vit-unusual", "Hugging Face ViT", "vit.", PositionRule::BicubicSize),
+        ("hf-dinov2", "Hugging Face DINOv2", "", PositionRule::BicubicSize),
+        ("hf-dinov2-5-bf16", "Hugging Face DINOv2", "dinov2.", PositionRule::BicubicSize),
+        ("hf-dinov2-registers", "Hugging Face DINOv2", "", PositionRule::BicubicAntialias),
+        ("timm", "timm", "", PositionRule::BicubicAntialias),
+        ("timm-registers", "timm", "", PositionRule::BicubicAntialias),
+        ("timm-registers-embedded", "timm", "", PositionRule::BicubicAntialias),
+        ("timm-gap", "timm", "", PositionRule::BicubicAntialias),
+    ];
+    for (name, names, prefix, rule) in cases {
+        let folder = Path::new(DATA).join(name);
+        let loaded = load(&folder, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((loaded.report.names, loaded.report.prefix.as_str()), (names, prefix), "{name}");
+        assert_eq!(loaded.backbone.position_rule, rule, "{name}");
+        let pairs = [("pixels.a", "tokens.a"), ("pixels.b", "tokens.b")];
+        let distance = tokens_distance(loaded, &folder.join("expected.safetensors"), &pairs);
+        println!("{name}: {distance:e}");
+        assert!(distance < 2e-5, "{name}: {distance}");
+    }
+}
+
+#[test]
+fn position_tables_are_those_of_pytorch_and_scipy() {
+    let file = Path::new(DATA).join("positions.safetensors");
+    let rules = [
+        PositionRule::BicubicSize,
+        PositionRule::BicubicAntialias,
+        PositionRule::BicubicOffset,
+        PositionRule::BilinearCorners,
+    ];
+    for stored in [(7, 7), (4, 6)] {
+        let (shape, table) = tensor(&file, &format!("stored.{}x{}", stored.0, stored.1));
+        let loaded = load(&Path::new(DATA).join("timm"), &LoadOptions::default()).expect("a backbone");
+        let mut backbone = loaded.backbone;
+        (backbone.stored_grid, backbone.position_table, backbone.shape.width) = (stored, table.into(), shape[2]);
+        let tables = PositionTables::new(&backbone);
+        for rule in rules {
+            for grid in [(3, 3), (12, 5), (5, 12), (16, 16), (1, 1)] {
+                let name = format!("{}.{}x{}.{}x{}", rule.name(), stored.0, stored.1, grid.0, grid.1);
+                let (_, expected) = tensor(&file, &name);
+                let found = tables.get(rule, grid);
+                let distance = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(distance < 5e-6 && found.len() == expected.len(), "{name}: {distance:e}");
+            }
+        }
+    }
+}
+
+/// Where scripts/demo-backbone puts the demo's backbone.
+fn demo_backbone() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cache/models/vit-s14-focus")
+}
+
+/// What ONNX Runtime gives for the demo's backbone; not in the repository, since its picture's licence is unknown.
+fn demo_reference() -> Option<PathBuf> {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    folders.map(|folder| folder.join("shared/demo-backbone/reference.safetensors")).find(|path| path.is_file())
+}
+
+#[test]
+fn the_demos_backbone_answers_as_its_origin() {
+    let folder = demo_backbone();
+    let Some(reference) = demo_reference().filter(|_| folder.is_dir()) else {
+        println!("skipped: {} (scripts/demo-backbone) or shared/demo-backbone is not there", folder.display());
+        return;
+    };
+    let loaded = load(&folder, &LoadOptions::default()).expect("a backbone");
+    assert_eq!((loaded.backbone.stored_grid, loaded.report.layer_scale_folded), ((37, 37), true));
+    let distance = tokens_distance(loaded, &reference, &[("pixel_values", "last_hidden_state")]);
+    println!("last_hidden_state: {distance:e}");
+    assert!(distance < 1e-3, "{distance}");
+}
