@@ -70,7 +70,7 @@ pub unsafe fn tile<S: Simd, const R: usize, const V: usize>(t: &Tile) {
     for word in 0..t.words % UNROLL {
         step::<S, R, V>(&mut sums, left.add(word), t.left_pitch, right.add(word * V * S::LANES));
     }
-    finish::<S, R, V>(&mut sums, t);
+    finish::<S, R, V>(std::hint::black_box(&Spilled(sums)), t);
 }
 
 #[inline(always)]
@@ -92,26 +92,30 @@ unsafe fn step<S: Simd, const R: usize, const V: usize>(
     }
 }
 
+/// Sums on their way from registers to the target.
+#[derive(Clone, Copy)]
+struct Spilled<F, const R: usize, const V: usize>([[F; V]; R]);
+
+/// Stores the tile from memory: were registers indexed by a loop that is not unrolled, the compiler would keep them in
+/// memory during the whole product.
 #[inline(always)]
-unsafe fn finish<S: Simd, const R: usize, const V: usize>(sums: &mut [[S::Floats; V]; R], t: &Tile) {
-    let floats = |r: usize, v: usize| t.to.cast::<f32>().add(r * t.pitch + v * S::LANES);
-    let elements = |r: usize, v: usize| t.to.cast::<S::Element>().add(r * t.pitch + v * S::LANES);
-    for (r, sums) in sums.iter_mut().enumerate() {
-        for (v, sum) in sums.iter_mut().enumerate() {
-            if t.resume {
-                *sum = S::add(*sum, S::load(floats(r, v)));
-            }
-            let biased = S::add(*sum, S::load(t.bias.add(v * S::LANES)));
+unsafe fn finish<S: Simd, const R: usize, const V: usize>(spilled: &Spilled<S::Floats, R, V>, t: &Tile) {
+    for (r, sums) in spilled.0.iter().enumerate() {
+        for (v, &sum) in sums.iter().enumerate() {
+            let floats = t.to.cast::<f32>().add(r * t.pitch + v * S::LANES);
+            let elements = t.to.cast::<S::Element>().add(r * t.pitch + v * S::LANES);
+            let sum = if t.resume { S::add(sum, S::load(floats)) } else { sum };
+            let biased = S::add(sum, S::load(t.bias.add(v * S::LANES)));
             match t.finish {
-                Finish::Partial => S::store(floats(r, v), *sum),
-                Finish::Floats => S::store(floats(r, v), biased),
+                Finish::Partial => S::store(floats, sum),
+                Finish::Floats => S::store(floats, biased),
                 Finish::Add { residual } => {
                     let residual = S::load(residual.add(r * t.pitch + v * S::LANES));
-                    S::store(floats(r, v), S::add(biased, residual));
+                    S::store(floats, S::add(biased, residual));
                 }
-                Finish::Elements(None) => S::store_elements(elements(r, v), biased),
+                Finish::Elements(None) => S::store_elements(elements, biased),
                 Finish::Elements(Some(activation)) => {
-                    S::store_elements(elements(r, v), math::activate::<S>(activation, biased));
+                    S::store_elements(elements, math::activate::<S>(activation, biased));
                 }
             }
         }
