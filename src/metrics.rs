@@ -3,6 +3,9 @@
 //!
 //! Label values come from registered tasks and closed enums only: a name that a client made up never becomes a label.
 
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
+
 use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts,
@@ -15,6 +18,9 @@ use crate::engine::Description;
 const LATENCY: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Batch sizes, in rows or groups.
 const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+/// Engine time of rows that belong to no registered task.
+const OTHER: &str = "_other";
 
 /// What became of a row or of a request: the closed set of `outcome` labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +61,15 @@ impl Outcome {
 pub struct Metrics {
     registry: Registry,
     task_histograms: Vec<String>,
+    /// Registered tasks. Read while one of their series is written, so that no series outlives its task.
+    tasks: RwLock<HashSet<String>>,
 
     /// `manylens_requests_total{task,outcome}`: classify calls, one per task asked for.
     pub requests_total: IntCounterVec,
     /// `manylens_rows_total{task,outcome}`: rows (picture × task).
     pub rows_total: IntCounterVec,
-    /// `manylens_task_engine_seconds_total{task}`: engine time by task; adds up to `engine_busy_seconds_total`.
+    /// `manylens_task_engine_seconds_total{task}`: engine time by task; adds up to `engine_busy_seconds_total`. Probes
+    /// and tasks that have gone meanwhile share `_other`, which no task can be called.
     pub task_engine_seconds_total: CounterVec,
     /// `manylens_engine_busy_seconds_total`: time the engine spent running batches.
     pub engine_busy_seconds_total: Counter,
@@ -159,6 +168,7 @@ impl Metrics {
                 &["version", "engine", "precision", "kernel", "backbone"],
             ),
             task_histograms,
+            tasks: RwLock::default(),
             registry,
         };
         metrics.start_at_zero();
@@ -188,6 +198,7 @@ impl Metrics {
 
     /// Counters of a registered task exist at 0 from now on.
     pub fn add_task(&self, task: &str) {
+        self.tasks.write().unwrap_or_else(PoisonError::into_inner).insert(task.to_owned());
         for outcome in Outcome::ALL {
             self.requests_total.with_label_values(&[task, outcome.as_str()]);
             self.rows_total.with_label_values(&[task, outcome.as_str()]);
@@ -200,6 +211,8 @@ impl Metrics {
 
     /// The task's series vanish with it. An error only says that a series was never made.
     pub fn remove_task(&self, task: &str) {
+        let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
+        tasks.remove(task);
         for outcome in Outcome::ALL {
             let _ = self.requests_total.remove_label_values(&[task, outcome.as_str()]);
             let _ = self.rows_total.remove_label_values(&[task, outcome.as_str()]);
@@ -219,18 +232,35 @@ impl Metrics {
         }
     }
 
-    /// A row of a registered task ended.
+    /// A row ended; counted only if its task is still registered.
     pub fn row(&self, task: &str, outcome: Outcome) {
-        self.rows_total.with_label_values(&[task, outcome.as_str()]).inc();
+        self.if_registered(task, || self.rows_total.with_label_values(&[task, outcome.as_str()]).inc());
     }
 
-    /// A classify call ended for a registered task, at this Unix time.
+    /// A classify call ended at this Unix time; counted only if its task is still registered.
     pub fn request(&self, task: &str, outcome: Outcome, seconds: f64, unix_seconds: f64) {
-        self.requests_total.with_label_values(&[task, outcome.as_str()]).inc();
-        self.task_last_request_timestamp_seconds.with_label_values(&[task]).set(unix_seconds);
-        if self.task_histograms.iter().any(|t| t == task) {
-            self.task_request_duration_seconds.with_label_values(&[task]).observe(seconds);
+        self.if_registered(task, || {
+            self.requests_total.with_label_values(&[task, outcome.as_str()]).inc();
+            self.task_last_request_timestamp_seconds.with_label_values(&[task]).set(unix_seconds);
+            if self.task_histograms.iter().any(|t| t == task) {
+                self.task_request_duration_seconds.with_label_values(&[task]).observe(seconds);
+            }
+        });
+    }
+
+    /// The engine spent this long on a task's rows, or on a probe.
+    pub fn engine_time(&self, task: Option<&str>, seconds: f64) {
+        self.engine_busy_seconds_total.inc_by(seconds);
+        let count = |label| self.task_engine_seconds_total.with_label_values(&[label]).inc_by(seconds);
+        if task.and_then(|task| self.if_registered(task, || count(task))).is_none() {
+            count(OTHER);
         }
+    }
+
+    /// `None` when there is no such task.
+    fn if_registered<R>(&self, task: &str, count: impl FnOnce() -> R) -> Option<R> {
+        let tasks = self.tasks.read().unwrap_or_else(PoisonError::into_inner);
+        tasks.contains(task).then(count)
     }
 
     /// A stage of a request took this long: `receive`, `decode`, `queue` or `inference`.
@@ -260,5 +290,20 @@ mod tests {
         metrics.set_active("digits", Some((1, "sha256:ab")), None);
         metrics.remove_task("digits");
         assert!(!metrics.render().contains("digits"));
+    }
+
+    #[test]
+    fn a_row_that_ends_after_its_task_makes_no_series() {
+        let metrics = Metrics::new(vec![]);
+        metrics.add_task("digits");
+        metrics.engine_time(Some("digits"), 1.0);
+        metrics.remove_task("digits");
+        metrics.row("digits", Outcome::Ok);
+        metrics.request("digits", Outcome::Ok, 0.01, 1.0);
+        metrics.engine_time(Some("digits"), 2.0);
+        let text = metrics.render();
+        assert!(!text.contains("digits"));
+        assert!(text.contains("manylens_engine_busy_seconds_total 3"));
+        assert!(text.contains(r#"manylens_task_engine_seconds_total{task="_other"} 2"#));
     }
 }

@@ -75,11 +75,6 @@ impl Admission {
         Ok(RowPermits { call: Arc::new(Call { admission: self.clone() }), rows: n })
     }
 
-    /// Rows in flight.
-    pub fn rows(&self) -> usize {
-        self.rows.used()
-    }
-
     /// Returns once no row is in flight.
     pub async fn emptied(&self) {
         loop {
@@ -177,14 +172,14 @@ mod tests {
         let admission = admission(10, 0);
         let mut seven = admission.admit_rows(7).expect("fits");
         assert!(admission.admit_rows(4).is_err());
-        assert_eq!(admission.rows(), 7, "a refused call takes nothing");
+        assert_eq!(admission.rows.used(), 7, "a refused call takes nothing");
         let three = admission.admit_rows(3).expect("fits exactly");
         let one = seven.split_one();
         drop(seven);
-        assert_eq!(admission.rows(), 4);
+        assert_eq!(admission.rows.used(), 4);
         assert_eq!(admission.metrics.in_flight_requests.get(), 2, "a call is in flight until its last row is done");
         drop((one, three));
-        assert_eq!((admission.rows(), admission.metrics.in_flight_requests.get()), (0, 0));
+        assert_eq!((admission.rows.used(), admission.metrics.in_flight_requests.get()), (0, 0));
         assert!(admission.admit_rows(usize::MAX).is_err());
     }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{BytesPermit, RowPermits};
+use crate::image::ImageError;
+use crate::metrics::Outcome;
 use crate::registry::Version;
 
 /// An admitted call: every picture goes through every version.
@@ -40,7 +42,7 @@ pub struct Row {
 pub struct Timings {
     /// Decoding and preprocessing of the row's picture.
     pub decode: Duration,
-    /// Waiting for the engine.
+    /// Waiting for a decode thread and for the engine.
     pub queue: Duration,
     /// The engine's run of the row's batch.
     pub inference: Duration,
@@ -49,6 +51,9 @@ pub struct Timings {
 /// Why a row has no logits.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RowError {
+    /// The bytes are no picture, or one that is refused.
+    #[error(transparent)]
+    Picture(#[from] ImageError),
     /// The decoder failed in a way that it should not have.
     #[error("the picture could not be decoded: the decoder failed; please report it with the picture")]
     DecoderFailed,
@@ -64,4 +69,15 @@ pub enum RowError {
     /// The server ends.
     #[error("the server is shutting down; send the request again to another one")]
     ShuttingDown,
+}
+
+impl RowError {
+    /// How such a row is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Picture(_) => Outcome::Invalid,
+            Self::Deadline => Outcome::Deadline,
+            Self::DecoderFailed | Self::NonFinite | Self::EngineFailed(_) | Self::ShuttingDown => Outcome::Error,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::image::DecodeLimits;
+
 /// Limits of the way from an admitted row to its logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -9,6 +11,8 @@ pub struct Settings {
     pub bytes_max: usize,
     /// Threads that decode and preprocess pictures.
     pub decode_threads: usize,
+    /// What one picture may cost.
+    pub decode_limits: DecodeLimits,
     /// Rows in one engine batch.
     pub batch_rows_max: usize,
     /// How long a batch that is not full waits for more rows. Zero: the engine takes what is queued when it is free.
@@ -25,6 +29,7 @@ impl Default for Settings {
             rows_max: 256,
             bytes_max: 256 << 20,
             decode_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            decode_limits: DecodeLimits::default(),
             batch_rows_max: 8,
             batch_delay_max: Duration::ZERO,
             engine_stall_timeout: Duration::from_secs(30),

@@ -1,0 +1,118 @@
+//! Picture files to rows, on a fixed number of threads. A picture is decoded once for all its rows, and its resize is
+//! shared by rows whose adapters agree on it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::batch::Job;
+use super::queue::Entry;
+use super::ticket::Ticket;
+use super::waiting::{Lane, Waiter, Waiting};
+use super::worker::EngineRoom;
+use super::{BytesPermit, RowError};
+use crate::image::{self, DecodeLimits, Pixels, Preprocess};
+use crate::registry::Version;
+
+/// One picture on its way to its rows.
+pub(super) struct Picture {
+    pub bytes: Bytes,
+    /// Shared by all pictures of the call: their bytes may be slices of one body.
+    pub bytes_permit: Arc<BytesPermit>,
+    /// Never empty.
+    pub rows: Vec<(Arc<Version>, Ticket)>,
+}
+
+impl Picture {
+    /// A picture of many tasks waits as its first one.
+    pub fn lane(&self) -> Lane {
+        Lane::Task(self.rows[0].0.task.clone())
+    }
+}
+
+impl Entry for Picture {
+    fn deadline(&self) -> Option<Instant> {
+        self.rows.first().and_then(|(_, ticket)| ticket.deadline())
+    }
+
+    /// All rows are of one call.
+    fn is_abandoned(&self) -> bool {
+        self.rows.first().is_none_or(|(_, ticket)| ticket.is_abandoned())
+    }
+}
+
+impl Waiter for Picture {
+    fn fail(self, why: &RowError) {
+        self.rows.into_iter().for_each(|(_, ticket)| ticket.answer(Err(why.clone()), 0));
+    }
+}
+
+/// Turns a picture file into the pixels that each of the adapters wants; `decode` in production.
+pub(super) trait Decode: Send + Sync {
+    /// One result per adapter.
+    fn decode(&self, bytes: &[u8], wanted: &[&Preprocess]) -> Vec<Result<Pixels, RowError>>;
+}
+
+/// Decodes picture files within limits.
+pub(super) struct FromFile {
+    pub limits: DecodeLimits,
+}
+
+impl Decode for FromFile {
+    fn decode(&self, bytes: &[u8], wanted: &[&Preprocess]) -> Vec<Result<Pixels, RowError>> {
+        match image::decode(bytes, &self.limits) {
+            Ok(picture) => shared(wanted, |preprocess| Ok(picture.pixels(preprocess)?)),
+            Err(error) => vec![Err(error.into()); wanted.len()],
+        }
+    }
+}
+
+/// The life of a decode thread.
+pub(super) fn work(pictures: &Waiting<Picture>, decode: &dyn Decode, room: &EngineRoom) {
+    while let Some(taken) = pictures.take(1, Duration::ZERO) {
+        taken.into_iter().for_each(|picture| decode_one(picture, decode, room));
+    }
+}
+
+fn decode_one(picture: Picture, decode: &dyn Decode, room: &EngineRoom) {
+    let Picture { bytes, bytes_permit, mut rows } = picture;
+    let started = Instant::now();
+    rows.iter_mut().for_each(|(_, ticket)| ticket.waited_until(started));
+    let wanted: Vec<&Preprocess> = rows.iter().map(|(version, _)| &version.lens.adapter.preprocess).collect();
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode.decode(&bytes, &wanted)));
+    let decoded = decoded.unwrap_or_else(|_| vec![Err(RowError::DecoderFailed); rows.len()]);
+    drop((bytes, bytes_permit));
+    let now = Instant::now();
+    room.metrics.stage("decode", (now - started).as_secs_f64());
+    for ((version, mut ticket), pixels) in rows.into_iter().zip(decoded) {
+        ticket.decoded(now - started, now);
+        match pixels {
+            Ok(pixels) => {
+                let lane = Lane::Task(version.task.clone());
+                room.queue.push(lane, Job { lens: version.lens.clone(), pixels, ticket });
+            }
+            Err(error) => ticket.answer(Err(error), 0),
+        }
+    }
+}
+
+/// Pixels for each adapter, computed once for those that agree on everything but mean and std, which the engine
+/// applies.
+fn shared(
+    wanted: &[&Preprocess],
+    mut pixels: impl FnMut(&Preprocess) -> Result<Pixels, RowError>,
+) -> Vec<Result<Pixels, RowError>> {
+    let mut made: Vec<(Preprocess, Result<Pixels, RowError>)> = vec![];
+    let mut one = |wanted: &Preprocess| {
+        let key = Preprocess { mean: [0.0; 3], std: [1.0; 3], ..wanted.clone() };
+        if let Some((_, result)) = made.iter().find(|(made, _)| *made == key) {
+            return result.clone();
+        }
+        let result = pixels(wanted);
+        made.push((key, result.clone()));
+        result
+    };
+    wanted.iter().map(|wanted| one(wanted)).collect()
+}

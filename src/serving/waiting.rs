@@ -1,0 +1,136 @@
+//! The [`Queue`] between threads: a lock, a wake-up, and an end.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::RowError;
+use super::queue::{Entry, Fate, Queue, Taken};
+use crate::registry::TaskName;
+
+/// Who takes turns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Task(TaskName),
+    /// All probes together, so that uploads get one task's share.
+    Probe,
+}
+
+/// What waits here can be told that it waited in vain.
+pub(super) trait Waiter: Entry {
+    fn fail(self, why: &RowError);
+}
+
+/// Rows that wait for a thread to take them.
+pub(super) struct Waiting<T> {
+    state: Mutex<State<T>>,
+    /// Something was pushed, or the end has come.
+    changed: Condvar,
+    /// Told how many wait after every change.
+    watch_len: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+struct State<T> {
+    queue: Queue<Lane, T>,
+    closed: Option<RowError>,
+}
+
+impl<T: Waiter> Waiting<T> {
+    pub fn new(watch_len: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        let state = State { queue: Queue::default(), closed: None };
+        Self { state: Mutex::new(state), changed: Condvar::new(), watch_len: Box::new(watch_len) }
+    }
+
+    /// Puts a row in its lane. A row that is dead already, or comes after the end, is told at once.
+    pub fn push(&self, lane: Lane, row: T) {
+        if let Err((row, why)) = self.try_push(lane, row) {
+            row.fail(&why);
+        }
+    }
+
+    /// The row's fate is asked under the lock: its caller marks it dead before it sweeps, so a dead row that is not
+    /// found here is found there.
+    fn try_push(&self, lane: Lane, row: T) -> Result<(), (T, RowError)> {
+        let mut state = self.lock();
+        if let Some(why) = &state.closed {
+            return Err((row, why.clone()));
+        }
+        match Fate::of(&row, Instant::now()) {
+            Fate::Expired => return Err((row, RowError::Deadline)),
+            Fate::Abandoned => return Ok(()),
+            Fate::Runs => state.queue.push(lane, row),
+        }
+        (self.watch_len)(state.queue.rows());
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Blocks until there are rows, then takes at most `rows_max`; for fewer it waits up to `delay` for more. `None`
+    /// after the end.
+    pub fn take(&self, rows_max: usize, delay: Duration) -> Option<Vec<T>> {
+        loop {
+            let rows = self.take_once(rows_max, delay)?;
+            if !rows.is_empty() {
+                return Some(rows);
+            }
+        }
+    }
+
+    /// Like [`Self::take`], and empty when all that was there was dead.
+    fn take_once(&self, rows_max: usize, delay: Duration) -> Option<Vec<T>> {
+        let empty = |state: &mut State<T>| state.closed.is_none() && state.queue.rows() == 0;
+        let short = |state: &mut State<T>| state.closed.is_none() && state.queue.rows() < rows_max;
+        let mut state = self.changed.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
+        if !delay.is_zero() {
+            let waited = self.changed.wait_timeout_while(state, delay, short);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.closed.is_some() {
+            return None;
+        }
+        let taken = state.queue.take(rows_max, Instant::now());
+        Some(self.without_the_dead(state, taken))
+    }
+
+    /// Tells rows whose deadline has passed and forgets those that nobody waits for. O(rows).
+    pub fn sweep(&self) {
+        let mut state = self.lock();
+        let swept = state.queue.sweep(Instant::now());
+        self.without_the_dead(state, swept);
+    }
+
+    /// Fails every row that waits now.
+    pub fn fail_all(&self, why: &RowError) {
+        let rows = {
+            let mut state = self.lock();
+            let rows = state.queue.take_all();
+            (self.watch_len)(0);
+            rows
+        };
+        rows.into_iter().for_each(|row| row.fail(why));
+    }
+
+    /// Fails every row that waits now or is pushed later, and ends the threads that take. The first reason stays.
+    pub fn close(&self, why: RowError) {
+        self.lock().closed.get_or_insert_with(|| why.clone());
+        self.changed.notify_all();
+        self.fail_all(&why);
+    }
+
+    /// Rows that wait.
+    pub fn rows(&self) -> usize {
+        self.lock().queue.rows()
+    }
+
+    /// Rows are told, counted and dropped outside the lock.
+    fn without_the_dead(&self, state: MutexGuard<'_, State<T>>, taken: Taken<T>) -> Vec<T> {
+        (self.watch_len)(state.queue.rows());
+        drop(state);
+        taken.expired.into_iter().for_each(|row| row.fail(&RowError::Deadline));
+        taken.run
+    }
+
+    /// Nothing that runs under the lock can leave the queue half changed, so a poisoned one is as good.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
