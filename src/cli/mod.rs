@@ -8,6 +8,7 @@ mod backbone;
 mod bench;
 mod engine;
 mod environment;
+mod import;
 mod inspect;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Import(import::Args),
     Bench(bench::Args),
 }
 
@@ -48,6 +50,7 @@ impl Command {
     fn run(self) -> Result<ExitCode, commands::Error> {
         match self {
             Self::Inspect(args) => commands::inspect::run(&args.into()),
+            Self::Import(args) => import::run(args),
             Self::Bench(args) => commands::bench::run(&args.into()),
         }
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod import;
 pub mod inspect;
 
 use crate::backbone::BackboneError;
@@ -21,6 +22,9 @@ pub enum Error {
         /// The backbone's patch.
         patch: usize,
     },
+    /// Nothing was imported.
+    #[error(transparent)]
+    Import(#[from] import::Error),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::problem::{Problem, Problems};
-use super::{AdapterError, FORMAT, FORMAT_VERSION};
+use super::{AdapterError, FORMAT, FORMAT_VERSION, Limits, rules};
 use crate::adapter::{Decision, Method, Pooling, Problem as Exclusion};
 use crate::backbone::{Fingerprint, PositionRule};
 use crate::image::Preprocess;
@@ -67,6 +67,17 @@ fn check_format(metadata: &BTreeMap<String, String>) -> Result<(), AdapterError>
     }
 }
 
+/// Reads a `preprocess` object alone, as strictly as inside a file. Whether it fits a backbone is not checked.
+pub fn read_preprocess(json: &str, limits: &Limits) -> Result<Preprocess, AdapterError> {
+    let mut problems = Problems::new(limits.problems_max);
+    let metadata = BTreeMap::from([("preprocess".to_owned(), json.to_owned())]);
+    let read = Fields::metadata(&metadata, &mut problems).object("preprocess", preprocess);
+    if let Some(preprocess) = &read {
+        rules::check_preprocess(preprocess, limits, &mut problems);
+    }
+    read.filter(|_| problems.is_empty()).ok_or_else(|| AdapterError::Invalid(problems.into_vec()))
+}
+
 fn decision(fields: &mut Fields<'_, Value>) -> Option<Decision> {
     let (rule, thresholds, abstain_below) =
         (fields.value("rule"), fields.optional("thresholds"), fields.optional("abstain_below"));
@@ -74,7 +85,7 @@ fn decision(fields: &mut Fields<'_, Value>) -> Option<Decision> {
 }
 
 /// Every field is read before any is missed, so that all faults are reported.
-pub(super) fn preprocess(fields: &mut Fields<'_, Value>) -> Option<Preprocess> {
+fn preprocess(fields: &mut Fields<'_, Value>) -> Option<Preprocess> {
     let resize = fields.value("resize");
     let size = fields.value("size");
     let interpolation = fields.value("interpolation");

@@ -13,6 +13,7 @@ mod report;
 mod rules;
 mod write;
 
+pub use metadata::read_preprocess;
 pub use problem::{AdapterError, Problem};
 pub use read::read;
 pub use report::{Coverage, Range, Summary, ValidationReport, report};

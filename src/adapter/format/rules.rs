@@ -93,7 +93,7 @@ fn check_decision(decision: &Decision, classes: Option<usize>, problems: &mut Pr
     }
 }
 
-fn check_preprocess(preprocess: &Preprocess, limits: &Limits, problems: &mut Problems) {
+pub(super) fn check_preprocess(preprocess: &Preprocess, limits: &Limits, problems: &mut Problems) {
     let Preprocess { resize, size, crop, pad_color, mean, std, .. } = preprocess;
     if !(1..=limits.side_px_max).contains(size) {
         let expected = format!("1 to {} pixels", limits.side_px_max);

@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use super::Error;
+use crate::adapter::import::probe_pictures;
+use crate::adapter::{Adapter, Probe};
+use crate::backbone::{Backbone, Weights};
+use crate::engine::reference::Reference;
+use crate::engine::{Backend as _, Form, Group, head};
+use crate::image::Pixels;
+
+/// Few, because each makes the file larger: one smooth picture and one with more noise.
+const PICTURES: usize = 2;
+
+/// The adapter's answers to synthetic pictures, by the reference engine in f32.
+pub fn fill(adapter: &Adapter, backbone: Backbone, weights: Weights) -> Result<Probe, Error> {
+    let side = adapter.preprocess.final_size();
+    let pixels = probe_pictures(PICTURES, side);
+    let pictures: Vec<_> = pixels.chunks_exact(side * side * 3).map(|data| picture(side, data)).collect();
+    let backend = Reference::<f32>::new(Arc::new(backbone), weights, 0);
+    let lens = backend.prepare(Arc::new(adapter.clone()), Form::Rescaled)?;
+    let group = Group { lens: &lens, rows: pictures.iter().collect() };
+    let features = backend.start()?.run(&[group])?;
+    let rows = features.iter().flat_map(|features| features.rows());
+    let logits: Vec<f32> = rows.flat_map(|row| head::logits(adapter, &row.to_vec())).collect();
+    if logits.iter().any(|logit| !logit.is_finite()) {
+        return Err(Error::NotFinite);
+    }
+    Ok(Probe { count: PICTURES, pixels, size: (side, side), logits })
+}
+
+fn picture(side: usize, data: &[u8]) -> Pixels {
+    Pixels::U8 { height: side, width: side, data: data.into() }
+}
