@@ -74,17 +74,19 @@ impl Subject {
     }
 
     fn golden_logits(&self) {
-        let (backbone, weights) = golden::backbone();
-        let adapter = golden::adapter(&backbone);
         let (pictures, expected) = golden::forward();
         let pictures: Vec<_> = pictures.iter().collect();
-        let mut running = self.running(&backbone, &weights);
-        for form in [Form::Rescaled, Form::Merged] {
-            let lens = running.lens(&adapter, form);
-            let features = running.rows(&[(&lens, &pictures)]);
-            let logits: Vec<_> = features.iter().flat_map(|row| head::logits(&adapter, row)).collect();
-            let distance = distance(&logits, &expected);
-            assert!(distance <= self.tolerance.golden, "{form:?}: {distance}");
+        for (backbone, weights) in golden::backbones() {
+            let mut running = self.running(&backbone, &weights);
+            for adapter in golden::adapters(&backbone) {
+                for form in [Form::Rescaled, Form::Merged] {
+                    let lens = running.lens(&adapter, form);
+                    let features = running.rows(&[(&lens, &pictures)]);
+                    let logits: Vec<_> = features.iter().flat_map(|row| head::logits(&adapter, row)).collect();
+                    let distance = distance(&logits, &expected);
+                    assert!(distance <= self.tolerance.golden, "{form:?}: {distance}");
+                }
+            }
         }
     }
 

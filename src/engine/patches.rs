@@ -68,7 +68,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::testing;
+    use crate::adapter::import::Preset;
 
     #[test]
     fn a_patch_is_channel_row_column() {
@@ -76,7 +76,7 @@ mod tests {
         let data: Vec<f32> = (0..3 * height * width).map(|i| i as f32).collect();
         let pixels = Pixels::F32 { height, width, data: data.clone().into() };
         let mut out = vec![0.0; data.len()];
-        write(&pixels, &testing::preprocess(width), patch, &mut out);
+        write(&pixels, &Preset::Vtab.at(width), patch, &mut out);
         let mut expected = Vec::new();
         for (gy, gx) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)] {
             for channel in 0..3 {

@@ -6,45 +6,9 @@ pub mod random;
 
 use std::sync::{Arc, LazyLock};
 
-use crate::adapter::{Adapter, Decision, Head, Method, Pooling, Problem, Rule};
-use crate::backbone::Backbone;
+use crate::adapter::Adapter;
 use crate::engine::{Backend, Engine, EngineSettings, Form, Group, Lens};
-use crate::image::{Alpha, Depth16, Exif, Interpolation, Pixels, Preprocess, Resize};
-
-/// Squash to `size`, mean 0.5, std 0.5.
-pub fn preprocess(size: usize) -> Preprocess {
-    Preprocess {
-        resize: Resize::Squash,
-        size,
-        interpolation: Interpolation::Bicubic,
-        antialias: true,
-        pad_color: None,
-        crop: None,
-        alpha: Alpha::Drop,
-        depth16: Depth16::Refuse,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-        exif: Exif::Ignore,
-    }
-}
-
-/// An adapter with these numbers; its labels are the class numbers.
-pub fn adapter(backbone: &Backbone, rescale: Arc<[f32]>, head: Head, pooling: Pooling) -> Adapter {
-    Adapter {
-        method: Method::Rlrr,
-        backbone: backbone.fingerprint.clone(),
-        rescale,
-        labels: (0..head.classes()).map(|class| class.to_string()).collect(),
-        head,
-        problem: Problem::SingleLabel,
-        decision: Decision { rule: Rule::Argmax, thresholds: Vec::new(), abstain_below: None },
-        position_rule: backbone.position_rule,
-        pooling,
-        preprocess: preprocess(backbone.image_size),
-        temperature: 1.0,
-        lineage: serde_json::Value::Null,
-    }
-}
+use crate::image::Pixels;
 
 /// Two threads unless the test runs in a child with more, room for any merge, files in a folder of the process's own.
 pub fn settings() -> EngineSettings {
