@@ -3,21 +3,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{LabelsDiff, TaskName};
+use super::{LabelsDiff, Status, TaskName};
+use crate::adapter::ProbeReport;
+use crate::adapter::format::AdapterError;
 use crate::engine::EngineError;
-
-/// A fault of an adapter file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Problem {
-    /// Tensor or metadata key.
-    pub place: String,
-    /// What is wrong.
-    pub problem: String,
-    /// What was expected.
-    pub expected: Option<String>,
-    /// What was found.
-    pub found: Option<String>,
-}
 
 /// Why a task or version does not answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -68,6 +57,27 @@ pub enum LookupError {
     },
 }
 
+/// Why a version cannot be used, before it is said of which task.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unfit {
+    /// Any but [`Status::Active`].
+    pub status: Status,
+    /// A sentence for the caller; empty for [`Status::Staged`].
+    pub reason: String,
+}
+
+impl Unfit {
+    pub fn of(self, task: &TaskName) -> LookupError {
+        let (task, reason) = (task.clone(), self.reason);
+        match self.status {
+            Status::Staged => LookupError::NoActiveVersion { task },
+            Status::Incompatible => LookupError::Incompatible { task, reason },
+            Status::Damaged => LookupError::Damaged { task, reason },
+            Status::Unavailable | Status::Active => LookupError::Unavailable { task, reason },
+        }
+    }
+}
+
 /// A limit of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,25 +101,12 @@ pub enum ManageError {
     /// No such task or version, or it cannot be used.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// The adapter file has faults, all of them listed.
-    #[error("the adapter file has {} fault(s); the first: {}", .0.len(), first(.0))]
-    Invalid(Vec<Problem>),
-    /// The adapter was made for another backbone.
-    #[error(
-        "the adapter was made for backbone {found}, this server serves {expected}; train or import it for this one"
-    )]
-    OtherBackbone {
-        /// What this server serves.
-        expected: String,
-        /// What the file names.
-        found: String,
-    },
+    /// The file is no adapter for this backbone; every fault is listed.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The engine's answers differ from the file's probe.
-    #[error("the adapter's probe failed on this engine: {reason}")]
-    ProbeMismatch {
-        /// What differs, with numbers.
-        reason: String,
-    },
+    #[error("the adapter's probe failed on this engine: {}", mismatch(.0))]
+    ProbeMismatch(ProbeReport),
     /// The probe could not be run.
     #[error(transparent)]
     Probe(#[from] ProbeFailure),
@@ -144,7 +141,7 @@ pub enum ManageError {
     },
     /// The disk has no room for the file.
     #[error("the disk of the data folder is full: {0}")]
-    DiskFull(#[source] StoreError),
+    DiskFull(StoreError),
     /// The engine could not make the adapter ready.
     #[error(transparent)]
     Engine(EngineError),
@@ -165,6 +162,13 @@ pub enum ProbeFailure {
     /// The engine failed or is gone.
     #[error("the engine could not run the adapter's probe: {0}")]
     Engine(String),
+}
+
+impl ManageError {
+    /// Whether the server is at fault, not the call.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Probe(_) | Self::DiskFull(_) | Self::Engine(_) | Self::Store(_))
+    }
 }
 
 /// Why the data folder cannot be used, read or written.
@@ -200,8 +204,15 @@ pub enum StoreError {
     },
 }
 
-fn first(problems: &[Problem]) -> String {
-    problems.first().map_or_else(String::new, |p| format!("{}: {}", p.place, p.problem))
+fn mismatch(report: &ProbeReport) -> String {
+    let ProbeReport { pictures, max_difference, allowed, flips, .. } = report;
+    match max_difference {
+        Some(difference) => format!(
+            "a logit is {difference} away from the known one where {allowed} is allowed, and the first class differs \
+             for {flips} of {pictures} pictures; the file was made with other weights or another preprocessing"
+        ),
+        None => format!("an answer for one of {pictures} pictures is not finite or has another number of classes"),
+    }
 }
 
 fn limit_sentence(which: StoreLimit, limit: u64, found: u64) -> String {

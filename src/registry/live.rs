@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::error::Unfit;
 use super::{LookupError, Status, TaskName, Version};
 
 /// Task to active version, as requests see it.
@@ -20,12 +21,7 @@ pub(super) enum Slot {
     /// This version.
     Serving(Arc<Version>),
     /// An error.
-    Idle {
-        /// Any but [`Status::Active`].
-        status: Status,
-        /// A sentence for the caller; empty for [`Status::Staged`].
-        reason: String,
-    },
+    Idle(Unfit),
 }
 
 impl Registry {
@@ -51,33 +47,42 @@ impl Registry {
         self.tasks.load().get(task).cloned()
     }
 
-    /// Puts all of these slots in place at once; `None` removes the task.
-    pub(super) fn publish(&self, changes: &[(TaskName, Option<Slot>)]) {
+    /// Versions that answer.
+    pub(super) fn serving(&self) -> usize {
+        self.tasks.load().values().filter(|slot| slot.serving().is_some()).count()
+    }
+
+    /// Puts this slot in place; `None` removes the task.
+    pub(super) fn publish(&self, task: &TaskName, slot: Option<Slot>) {
         self.tasks.rcu(|tasks| {
             let mut tasks = BTreeMap::clone(tasks);
-            for (task, slot) in changes {
-                match slot {
-                    Some(slot) => tasks.insert(task.clone(), slot.clone()),
-                    None => tasks.remove(task),
-                };
-            }
+            match &slot {
+                Some(slot) => tasks.insert(task.clone(), slot.clone()),
+                None => tasks.remove(task),
+            };
             tasks
         });
     }
 }
 
 impl Slot {
-    pub(super) fn version(&self, task: &TaskName) -> Result<Arc<Version>, LookupError> {
-        let (status, reason) = match self {
-            Self::Serving(version) => return Ok(version.clone()),
-            Self::Idle { status, reason } => (*status, reason.clone()),
-        };
-        let task = task.clone();
-        Err(match status {
-            Status::Staged => LookupError::NoActiveVersion { task },
-            Status::Incompatible => LookupError::Incompatible { task, reason },
-            Status::Damaged => LookupError::Damaged { task, reason },
-            Status::Unavailable | Status::Active => LookupError::Unavailable { task, reason },
-        })
+    /// Versions are stored, none is active.
+    pub fn staged() -> Self {
+        Self::Idle(Unfit { status: Status::Staged, reason: String::new() })
+    }
+
+    fn version(&self, task: &TaskName) -> Result<Arc<Version>, LookupError> {
+        match self {
+            Self::Serving(version) => Ok(version.clone()),
+            Self::Idle(unfit) => Err(unfit.clone().of(task)),
+        }
+    }
+
+    /// The version that answers, if one does.
+    pub fn serving(&self) -> Option<&Arc<Version>> {
+        match self {
+            Self::Serving(version) => Some(version),
+            Self::Idle(_) => None,
+        }
     }
 }

@@ -4,14 +4,21 @@
 //! nothing and are what the async side calls.
 #![forbid(unsafe_code)]
 
+mod cache;
+#[cfg(test)]
+mod crash;
 mod error;
+mod etag;
 mod limits;
 mod live;
 mod manager;
 mod name;
+mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 mod view;
 
-pub use error::{LookupError, ManageError, ProbeFailure, Problem, StoreError, StoreLimit};
+pub use error::{LookupError, ManageError, ProbeFailure, StoreError, StoreLimit};
 pub use limits::Limits;
 pub use live::Registry;
 pub use manager::{FOLLOW_INTERVAL, Manager, Parts, Prober, UploadOptions, Uploaded, ValidationReport};

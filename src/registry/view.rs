@@ -1,9 +1,12 @@
 //! What the store tells about itself.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::TaskName;
-use crate::adapter::{Method, Problem};
+use crate::adapter::{Method, ProbeReport, Problem};
+use crate::backbone::Fingerprint;
 use crate::engine::Form;
 
 /// Whether a task answers.
@@ -34,6 +37,8 @@ pub struct TaskView {
     pub reason: Option<String>,
     /// Number of the active version.
     pub active: Option<u64>,
+    /// How the active version is served; none when it is not loaded.
+    pub form: Option<Form>,
     /// Labels of the active version, in class order; none when it is not loaded.
     pub labels: Option<Vec<String>>,
     /// Softmax or sigmoid of the active version; none when it is not loaded.
@@ -45,7 +50,7 @@ pub struct TaskView {
 impl TaskView {
     /// The task's ETag: its active version in quotes; none without one.
     pub fn etag(&self) -> Option<String> {
-        self.active.map(|number| format!("\"{number}\""))
+        self.active.map(super::etag::of)
     }
 }
 
@@ -68,6 +73,8 @@ pub struct VersionView {
     pub method: Method,
     /// Softmax or sigmoid.
     pub problem: Problem,
+    /// The backbone that it was made for.
+    pub backbone: Fingerprint,
     /// Unix time of its upload.
     pub created_unix_s: u64,
     /// What is wrong with its file, if something was found.
@@ -93,19 +100,9 @@ pub enum Probed {
     /// It was not run, because the answer did not need it (the version exists, or the file has faults).
     NotRun,
     /// Every picture agrees.
-    Passed {
-        /// Pictures compared.
-        pictures: usize,
-        /// Largest |Δ| of a logit.
-        max_difference: f32,
-        /// What it may be.
-        allowed: f32,
-    },
+    Passed(ProbeReport),
     /// A picture disagrees; dry runs only, an upload fails with it.
-    Failed {
-        /// What disagrees.
-        reason: String,
-    },
+    Failed(ProbeReport),
 }
 
 /// How an upload's labels differ from the active version's.
@@ -119,4 +116,49 @@ pub struct LabelsDiff {
     pub moved: Vec<String>,
     /// The active version's problem and the upload's, when they differ.
     pub problem: Option<(Problem, Problem)>,
+}
+
+impl LabelsDiff {
+    /// The difference, if there is one.
+    pub(super) fn between(active: (&[String], Problem), new: (&[String], Problem)) -> Option<Self> {
+        let ((old_labels, old_problem), (new_labels, new_problem)) = (active, new);
+        let places = |labels: &[String]| labels.iter().cloned().zip(0..).collect::<HashMap<String, usize>>();
+        let (old, new) = (places(old_labels), places(new_labels));
+        let only = |labels: &[String], other: &HashMap<String, usize>| {
+            labels.iter().filter(|label| !other.contains_key(*label)).cloned().collect()
+        };
+        let moved = |label: &&String| old.get(*label).is_some_and(|place| *place != new[*label]);
+        let diff = Self {
+            added: only(new_labels, &old),
+            removed: only(old_labels, &new),
+            moved: new_labels.iter().filter(moved).cloned().collect(),
+            problem: (old_problem != new_problem).then_some((old_problem, new_problem)),
+        };
+        (diff != Self::default()).then_some(diff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diff(active: &[&str], new: &[&str]) -> Option<LabelsDiff> {
+        let own = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+        let (active, new) = (own(active), own(new));
+        LabelsDiff::between((&active, Problem::SingleLabel), (&new, Problem::SingleLabel))
+    }
+
+    #[test]
+    fn a_difference_names_what_was_added_removed_and_moved() {
+        assert_eq!(diff(&["a", "b"], &["a", "b"]), None);
+        let found = diff(&["a", "b", "c"], &["c", "b", "d"]).expect("differs");
+        assert_eq!((found.added, found.removed, found.moved), (vec!["d".into()], vec!["a".into()], vec!["c".into()]));
+    }
+
+    #[test]
+    fn another_problem_is_a_difference_by_itself() {
+        let labels = ["a".to_owned()];
+        let found = LabelsDiff::between((&labels, Problem::SingleLabel), (&labels, Problem::MultiLabel));
+        assert_eq!(found.expect("differs").problem, Some((Problem::SingleLabel, Problem::MultiLabel)));
+    }
 }

@@ -1,0 +1,144 @@
+//! Files that appear whole or not at all, and outlive a power cut once these functions return.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::hash::content_hash;
+use crate::registry::StoreError;
+
+/// Names that begin with it belong to an unfinished write; no task or version is ever called so.
+const TEMPORARY_PREFIX: &str = ".new-";
+
+/// Why a file's bytes are not those that were stored.
+#[derive(Debug)]
+pub enum ReadFault {
+    /// There is no such file.
+    Missing,
+    /// Its bytes are others.
+    Damaged(String),
+    /// The system refused.
+    Io(StoreError),
+}
+
+/// For `map_err`: what was tried on which path.
+pub fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError::Io { path: path.to_owned(), what, source }
+}
+
+/// The place of an unfinished write beside its final place.
+pub fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{TEMPORARY_PREFIX}{name}"))
+}
+
+/// Whether the file name says that a write was not finished.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY_PREFIX)
+}
+
+/// Writes a file beside its place, moves it there, and makes both last. A failed write leaves the former file.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let new = temporary(path);
+    let moved = write_synced(&new, bytes)
+        .and_then(|()| fs::rename(&new, path).map_err(io_error(path, "could not move the written file here")));
+    if moved.is_err() {
+        // What cannot be removed now is removed at the next start.
+        let _ = fs::remove_file(&new);
+    }
+    moved.and_then(|()| sync_folder(parent(path)))
+}
+
+/// Writes a file where nobody looks yet, and makes its bytes last (its name lasts with [`sync_folder`]).
+pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(io_error(path, "could not write"))
+}
+
+/// Makes the names inside a folder last.
+pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error(folder, "could not make the folder's names last"))
+}
+
+/// The folder of a path.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Reads a file of exactly this size and content hash; a larger one is not read.
+pub fn read_verified(path: &Path, bytes: u64, hash: &str) -> Result<Vec<u8>, ReadFault> {
+    let found = size(path)?;
+    if found != bytes {
+        return Err(ReadFault::Damaged(format!("the file has {found} bytes, {bytes} were stored")));
+    }
+    let contents = read_at_most(path, bytes)?;
+    let found = content_hash(&contents);
+    if found == hash {
+        Ok(contents)
+    } else {
+        Err(ReadFault::Damaged(format!("its hash is {found}, stored was {hash}")))
+    }
+}
+
+/// Bytes of a file.
+pub fn size(path: &Path) -> Result<u64, ReadFault> {
+    fs::metadata(path).map(|m| m.len()).map_err(|e| fault(path, e))
+}
+
+/// Reads a file that may have this many bytes.
+pub fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+    let read = || {
+        let file = File::open(path)?;
+        let mut contents = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(bytes_max)).unwrap_or(0));
+        file.take(bytes_max.saturating_add(1)).read_to_end(&mut contents)?;
+        Ok(contents)
+    };
+    let contents = read().map_err(|e| fault(path, e))?;
+    if contents.len() as u64 > bytes_max {
+        return Err(ReadFault::Damaged(format!("the file has more than {bytes_max} bytes")));
+    }
+    Ok(contents)
+}
+
+fn fault(path: &Path, error: io::Error) -> ReadFault {
+    match error.kind() {
+        io::ErrorKind::NotFound => ReadFault::Missing,
+        _ => ReadFault::Io(io_error(path, "could not read")(error)),
+    }
+}
+
+/// File names in a folder, in no particular order.
+pub fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let list = || {
+        let entries = fs::read_dir(folder)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<_>>()
+    };
+    list().map_err(io_error(folder, "could not list"))
+}
+
+/// Makes a folder and those above it.
+pub fn create_folder(folder: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(folder).map_err(io_error(folder, "could not make the folder"))
+}
+
+/// Bytes that this process may still write on the folder's disk.
+pub fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
+    let disk = rustix::fs::statvfs(folder)
+        .map_err(|e| io_error(folder, "could not ask for the disk's free space")(e.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+impl StoreError {
+    /// Whether the disk, a quota or the process's file limit has no more room.
+    pub(in crate::registry) fn is_full(&self) -> bool {
+        let kind = match self {
+            Self::Io { source, .. } => source.kind(),
+            _ => return false,
+        };
+        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    }
+}
