@@ -1,13 +1,23 @@
 //! Who may be in flight: rows and body bytes, each with one limit. A permit gives its place back when it drops, and it
 //! moves into the job, so that what is counted is what really occupies the server even when callers leave.
+//!
+//! Rows are shared out by dynamic thresholds (Choudhury and Hahne, IEEE/ACM Transactions on Networking 1998): a task
+//! may hold at most [`SHARE`] times the rows that are still free. A loud task thus never fills the server: a quiet one
+//! finds a place, and the rows of k loud tasks, which the queue serves in turn, wait no longer than in a queue without
+//! turns.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::throughput::Throughput;
 use crate::metrics::Metrics;
+use crate::registry::TaskName;
+
+/// One loud task gets four fifths of all places, eight get 4/33 each.
+const SHARE: usize = 4;
 
 /// No place: nothing was taken. Come back when what is in flight now should be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,67 +29,95 @@ pub struct Overloaded {
 
 /// The two limits and what is taken of them.
 pub(super) struct Admission {
-    rows: Limit,
-    bytes: Limit,
+    rows_max: usize,
+    rows: Mutex<Rows>,
+    bytes_max: usize,
+    bytes: AtomicUsize,
     throughput: Arc<Throughput>,
     metrics: Arc<Metrics>,
     emptied: Notify,
 }
 
-struct Limit {
-    max: usize,
-    used: AtomicUsize,
+/// Rows in flight.
+#[derive(Default)]
+struct Rows {
+    all: usize,
+    /// Only tasks that have any.
+    by_task: HashMap<TaskName, usize>,
 }
 
-impl Limit {
-    fn new(max: usize) -> Self {
-        Self { max, used: AtomicUsize::new(0) }
+/// How many rows of which task, each task once.
+type Shares = HashMap<TaskName, usize>;
+
+impl Rows {
+    /// All of these or none.
+    fn take(&mut self, asked: &Shares, max: usize) -> bool {
+        let sum = asked.values().try_fold(self.all, |sum, &rows| sum.checked_add(rows));
+        let Some(free) = sum.and_then(|sum| max.checked_sub(sum)) else { return false };
+        let fits = |(task, &rows): (&TaskName, &usize)| {
+            let held = self.by_task.get(task).copied().unwrap_or(0);
+            held == 0 || held + rows <= free.saturating_mul(SHARE)
+        };
+        if !asked.iter().all(fits) {
+            return false;
+        }
+        self.all = max - free;
+        for (task, rows) in asked {
+            *self.by_task.entry(task.clone()).or_default() += rows;
+        }
+        true
     }
 
-    fn take(&self, n: usize) -> bool {
-        let sum = |used: usize| used.checked_add(n).filter(|&sum| sum <= self.max);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, sum).is_ok()
-    }
-
-    /// What is still taken afterwards.
-    fn give_back(&self, n: usize) -> usize {
-        self.used.fetch_sub(n, Ordering::AcqRel) - n
-    }
-
-    fn used(&self) -> usize {
-        self.used.load(Ordering::Acquire)
+    fn give_back(&mut self, task: &TaskName, rows: usize) {
+        self.all -= rows;
+        if let Some(held) = self.by_task.get_mut(task) {
+            *held -= rows;
+            if *held == 0 {
+                self.by_task.remove(task);
+            }
+        }
     }
 }
 
 impl Admission {
     pub fn new(rows_max: usize, bytes_max: usize, throughput: Arc<Throughput>, metrics: Arc<Metrics>) -> Arc<Self> {
-        let (rows, bytes) = (Limit::new(rows_max), Limit::new(bytes_max));
-        Arc::new(Self { rows, bytes, throughput, metrics, emptied: Notify::new() })
+        let (rows, bytes, emptied) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
+        Arc::new(Self { rows_max, rows, bytes_max, bytes, throughput, metrics, emptied })
     }
 
     /// All `n` bytes or none.
     pub fn reserve_bytes(self: &Arc<Self>, n: usize) -> Result<BytesPermit, Overloaded> {
-        if !self.bytes.take(n) {
+        let sum = |used: usize| used.checked_add(n).filter(|&sum| sum <= self.bytes_max);
+        if self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, sum).is_err() {
             return Err(self.overloaded());
         }
         self.metrics.in_flight_bytes.add(n as i64);
         Ok(BytesPermit { admission: self.clone(), bytes: n })
     }
 
-    /// All `n` rows of a call or none.
-    pub fn admit_rows(self: &Arc<Self>, n: usize) -> Result<RowPermits, Overloaded> {
-        if !self.rows.take(n) {
+    /// Places for a call with this many rows of each of these tasks, all or none. A task may be named repeatedly.
+    pub fn admit_rows<'t>(
+        self: &Arc<Self>,
+        rows: usize,
+        tasks: impl Iterator<Item = &'t TaskName>,
+    ) -> Result<RowPermits, Overloaded> {
+        let mut shares = Shares::new();
+        for task in tasks.filter(|_| rows > 0) {
+            let share = shares.entry(task.clone()).or_default();
+            *share = share.saturating_add(rows);
+        }
+        if !self.rows().take(&shares, self.rows_max) {
             return Err(self.overloaded());
         }
         self.metrics.in_flight_requests.inc();
-        Ok(RowPermits { call: Arc::new(Call { admission: self.clone() }), rows: n })
+        Ok(RowPermits { call: Arc::new(Call { admission: self.clone() }), shares })
     }
 
     /// Returns once no row is in flight.
     pub async fn emptied(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.rows.used() == 0 {
+            if self.rows().all == 0 {
                 return;
             }
             emptied.await;
@@ -87,7 +125,11 @@ impl Admission {
     }
 
     fn overloaded(&self) -> Overloaded {
-        Overloaded { retry_after_ms: self.throughput.millis_for(self.rows.used()) }
+        Overloaded { retry_after_ms: self.throughput.millis_for(self.rows().all) }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,7 +149,7 @@ impl BytesPermit {
     pub fn shrink_to(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
         self.bytes -= excess;
-        self.admission.bytes.give_back(excess);
+        self.admission.bytes.fetch_sub(excess, Ordering::AcqRel);
         self.admission.metrics.in_flight_bytes.sub(excess as i64);
     }
 }
@@ -121,7 +163,7 @@ impl Drop for BytesPermit {
 /// Places for the rows of one call, given back when dropped.
 pub struct RowPermits {
     call: Arc<Call>,
-    rows: usize,
+    shares: Shares,
 }
 
 /// A call in flight, for as long as any of its rows is.
@@ -132,21 +174,26 @@ struct Call {
 impl RowPermits {
     /// Rows held.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.shares.values().sum()
     }
 
-    /// Moves one place (or none, when there is none left) into a permit of its own.
-    pub(super) fn split_one(&mut self) -> Self {
-        let rows = self.rows.min(1);
-        self.rows -= rows;
-        Self { call: self.call.clone(), rows }
+    /// Moves one of the task's places (or none, when there is none left) into a permit of its own.
+    pub(super) fn split_one(&mut self, task: &TaskName) -> Self {
+        let left = self.shares.get_mut(task).filter(|left| **left > 0);
+        let one = left.map(|left| {
+            *left -= 1;
+            (task.clone(), 1)
+        });
+        Self { call: self.call.clone(), shares: one.into_iter().collect() }
     }
 }
 
 impl Drop for RowPermits {
     fn drop(&mut self) {
         let admission = &self.call.admission;
-        if self.rows > 0 && admission.rows.give_back(self.rows) == 0 {
+        let mut rows = admission.rows();
+        self.shares.iter().for_each(|(task, &n)| rows.give_back(task, n));
+        if rows.all == 0 {
             admission.emptied.notify_waiters();
         }
     }
@@ -161,34 +208,113 @@ impl Drop for Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::collections::VecDeque;
+    use std::time::{Duration, Instant};
+
+    use crate::random::Random;
+    use crate::serving::queue::{Entry, Queue};
 
     fn admission(rows_max: usize, bytes_max: usize) -> Arc<Admission> {
         Admission::new(rows_max, bytes_max, Arc::new(Throughput::default()), Arc::new(Metrics::new(vec![])))
     }
 
+    fn task(name: &str) -> TaskName {
+        TaskName::parse(name).unwrap()
+    }
+
+    fn admit(admission: &Arc<Admission>, rows: usize, name: &str) -> Result<RowPermits, Overloaded> {
+        admission.admit_rows(rows, [&task(name)].into_iter())
+    }
+
     #[test]
     fn a_call_is_admitted_whole_or_refused_whole() {
         let admission = admission(10, 0);
-        let mut seven = admission.admit_rows(7).expect("fits");
-        assert!(admission.admit_rows(4).is_err());
-        assert_eq!(admission.rows.used(), 7, "a refused call takes nothing");
-        let three = admission.admit_rows(3).expect("fits exactly");
-        let one = seven.split_one();
-        drop(seven);
-        assert_eq!(admission.rows.used(), 4);
+        let mut six = admission.admit_rows(3, [&task("a"), &task("b")].into_iter()).expect("fits");
+        assert!(
+            admission.admit_rows(1, [&task("a"), &task("c"), &task("d"), &task("e"), &task("f")].into_iter()).is_err()
+        );
+        assert_eq!(admission.rows().all, 6, "a refused call takes nothing");
+        let four = admit(&admission, 4, "c").expect("fits exactly");
+        let one = six.split_one(&task("b"));
+        drop(six);
+        assert_eq!(admission.rows().all, 5);
         assert_eq!(admission.metrics.in_flight_requests.get(), 2, "a call is in flight until its last row is done");
-        drop((one, three));
-        assert_eq!((admission.rows.used(), admission.metrics.in_flight_requests.get()), (0, 0));
-        assert!(admission.admit_rows(usize::MAX).is_err());
+        drop((one, four));
+        assert_eq!((admission.rows().all, admission.metrics.in_flight_requests.get()), (0, 0));
+        assert!(admission.rows().by_task.is_empty(), "a task that is idle costs nothing");
+        assert!(admit(&admission, usize::MAX, "a").is_err());
+        assert!(admission.admit_rows(usize::MAX, [&task("a"), &task("a")].into_iter()).is_err());
+        assert!(admit(&admission, 10, "a").is_ok(), "alone, one call may have every place");
     }
 
     #[test]
     fn permits_are_never_made_by_splitting() {
         let admission = admission(1, 0);
-        let mut one = admission.admit_rows(1).expect("fits");
-        let (a, b) = (one.split_one(), one.split_one());
-        assert_eq!((a.rows(), b.rows(), one.rows()), (1, 0, 0));
+        let mut one = admit(&admission, 1, "a").expect("fits");
+        let (other, a, b) = (one.split_one(&task("b")), one.split_one(&task("a")), one.split_one(&task("a")));
+        assert_eq!((other.rows(), a.rows(), b.rows(), one.rows()), (0, 1, 0, 0));
+    }
+
+    #[test]
+    fn a_loud_task_leaves_places_for_a_quiet_one() {
+        let admission = admission(100, 0);
+        let loud: Vec<RowPermits> = std::iter::from_fn(|| admit(&admission, 1, "loud").ok()).collect();
+        assert_eq!(loud.len(), 80);
+        let quiet: Vec<RowPermits> = std::iter::from_fn(|| admit(&admission, 1, "quiet").ok()).collect();
+        assert!(quiet.len() >= 15, "{}", quiet.len());
+        assert!(admit(&admission, 1, "loud").is_err());
+    }
+
+    /// A row of a task, and how many rows had been served when it came.
+    struct Arrived {
+        task: usize,
+        served: usize,
+    }
+
+    impl Entry for Arrived {
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+
+        fn is_abandoned(&self) -> bool {
+            false
+        }
+    }
+
+    /// Ten calls for every row that is served; `pick` chooses their tasks. Returns the waits, in rows served.
+    fn overload(rows_max: usize, mut pick: impl FnMut() -> usize) -> Vec<usize> {
+        let (admission, now) = (admission(rows_max, 0), Instant::now());
+        let names: Vec<TaskName> = (0..8).map(|i| task(&format!("t{i}"))).collect();
+        let mut permits: Vec<VecDeque<RowPermits>> = names.iter().map(|_| VecDeque::new()).collect();
+        let (mut queue, mut waits) = (Queue::default(), vec![]);
+        for served in 0..20_000 {
+            for _ in 0..10 {
+                let at = pick();
+                if let Ok(permit) = admission.admit_rows(1, [&names[at]].into_iter()) {
+                    permits[at].push_back(permit);
+                    queue.push(at, Arrived { task: at, served });
+                }
+            }
+            if let Some(row) = queue.take(1, now).run.pop() {
+                permits[row.task].pop_front();
+                waits.push(served - row.served);
+            }
+        }
+        waits
+    }
+
+    #[test]
+    fn under_overload_nobody_admitted_waits_longer_than_the_whole_queue_takes() {
+        let mut random = Random::seeded(1);
+        let even = overload(256, || (random.bits() % 8) as usize);
+        let mut random = Random::seeded(2);
+        let skewed = overload(256, || [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 5, 6, 7, 7, 7][(random.bits() % 16) as usize]);
+        for waits in [even, skewed] {
+            let mut waits = waits;
+            waits.sort_unstable();
+            let p99 = waits[waits.len() * 99 / 100];
+            assert!(p99 <= 256 * 3 / 2, "p99 is {p99} rows");
+        }
     }
 
     #[test]
@@ -207,8 +333,8 @@ mod tests {
     #[test]
     fn retry_after_is_what_is_in_flight_over_the_measured_throughput() {
         let admission = admission(20, 0);
-        let _twenty = admission.admit_rows(20).expect("fits");
+        let _twenty = admit(&admission, 20, "a").expect("fits");
         admission.throughput.record(8, Duration::from_secs(2));
-        assert_eq!(admission.admit_rows(1).err(), Some(Overloaded { retry_after_ms: 5000 }));
+        assert_eq!(admit(&admission, 1, "b").err(), Some(Overloaded { retry_after_ms: 5000 }));
     }
 }

@@ -32,7 +32,7 @@ impl<'a> Call<'a> {
         }
         for (picture, bytes) in pictures.into_iter().enumerate() {
             let rows = versions.iter().enumerate().map(|(at, version)| {
-                let holder = Holder { task: version.task.clone(), _permit: permits.split_one() };
+                let holder = Holder { task: version.task.clone(), _permit: permits.split_one(&version.task) };
                 let (row, metrics) = (picture * versions.len() + at, serving.room.metrics.clone());
                 (version.clone(), Ticket::new(row, sender.clone(), deadline, Some(holder), metrics))
             });

@@ -36,6 +36,7 @@ pub use settings::Settings;
 
 use crate::engine::{Backend, Engine, EngineError};
 use crate::metrics::Metrics;
+use crate::registry::Version;
 use admission::Admission;
 use call::Call;
 use decode::{Decode, FromFile, Picture};
@@ -99,10 +100,10 @@ impl Serving {
         self.admission.reserve_bytes(bytes)
     }
 
-    /// Admits all rows of a call or none. Who is refused counts the rows as overloaded: only the caller knows the
-    /// tasks.
-    pub fn admit_rows(&self, rows: usize) -> Result<RowPermits, Overloaded> {
-        self.admission.admit_rows(rows)
+    /// Admits all rows of a call, each picture through each version, or none. Who is refused counts the rows as
+    /// overloaded.
+    pub fn admit_rows(&self, pictures: usize, versions: &[Arc<Version>]) -> Result<RowPermits, Overloaded> {
+        self.admission.admit_rows(pictures, versions.iter().map(|version| &version.task))
     }
 
     /// Runs a call; rows come back picture by picture, and in the order of the versions within one. Dropping the

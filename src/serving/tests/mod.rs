@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::metrics::Outcome;
-use crate::registry::{Prober, Version};
+use crate::registry::Prober;
 use fake::{Act, Fake, FakeBackend, FakeDecode, picture, version};
 
 /// Serving over a fake engine.
@@ -44,7 +44,7 @@ impl Bench {
             pictures: pictures.iter().map(|bytes| Bytes::copy_from_slice(bytes)).collect(),
             versions: versions.to_vec(),
             deadline: None,
-            permits: self.serving.admit_rows(pictures.len() * versions.len()).unwrap(),
+            permits: self.serving.admit_rows(pictures.len(), versions).unwrap(),
             bytes_permit: self.serving.reserve_bytes(pictures.len()).unwrap(),
         }
     }
@@ -137,7 +137,7 @@ async fn a_full_server_refuses_and_never_grows() {
     let waiting = bench.spawn(bench.request(&[&[1], &[2], &[3], &[4]], &[version("b", 1.0, 2)]));
     until(|| bench.queued() == 4).await;
     for _ in 0..1000 {
-        let refused = bench.serving.admit_rows(1).err().expect("the server is full");
+        let refused = bench.serving.admit_rows(1, &[version("a", 1.0, 2)]).err().expect("the server is full");
         assert!(refused.retry_after_ms > 0);
     }
     assert!(bench.serving.reserve_bytes(11).is_err());
@@ -145,7 +145,7 @@ async fn a_full_server_refuses_and_never_grows() {
     bench.fake.release();
     assert_eq!(logits(&waiting.await.unwrap()).len() + logits(&running.await.unwrap()).len(), 5);
     assert_eq!(bench.metrics.in_flight_requests.get(), 0);
-    assert!(bench.serving.admit_rows(5).is_ok(), "an answered caller finds its place free");
+    assert!(bench.serving.admit_rows(5, &[version("c", 1.0, 2)]).is_ok(), "an answered caller finds its place free");
     assert_eq!(bench.metrics.in_flight_bytes.get(), 0);
 }
 
@@ -157,11 +157,14 @@ async fn a_caller_that_leaves_frees_its_place_while_the_engine_is_busy() {
     until(|| bench.queued() == 4).await;
     leaving.abort();
     assert!(leaving.await.unwrap_err().is_cancelled());
-    assert!(bench.serving.admit_rows(4).is_ok());
+    assert!(bench.serving.admit_rows(4, &[version("c", 1.0, 2)]).is_ok());
     assert_eq!((bench.queued(), bench.rows("b", Outcome::Cancelled)), (0, 4));
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    assert!(bench.serving.admit_rows(5).is_err(), "a row that runs keeps its place although its caller has left");
+    assert!(
+        bench.serving.admit_rows(5, &[version("c", 1.0, 2)]).is_err(),
+        "a row that runs keeps its place although its caller has left"
+    );
     bench.fake.release();
     bench.serving.admission.emptied().await;
     assert_eq!((bench.engine_rows(), bench.rows("a", Outcome::Ok)), (1, 1));

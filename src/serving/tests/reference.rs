@@ -58,7 +58,7 @@ async fn an_answer_does_not_depend_on_the_batch_that_it_was_made_in() {
         pictures: [10, 90, 250].map(|value: u8| Bytes::copy_from_slice(&[value])).to_vec(),
         versions: versions.to_vec(),
         deadline: None,
-        permits: serving.admit_rows(9).unwrap(),
+        permits: serving.admit_rows(3, &versions).unwrap(),
         bytes_permit: serving.reserve_bytes(3).unwrap(),
     };
     let rows = serving.classify(request).await;
