@@ -178,7 +178,8 @@ fn holds(path: &Path, bytes: impl Fn(Sink<'_>) -> io::Result<()>) -> bool {
     compared.is_ok() && matches!(file.read(&mut [0]), Ok(0))
 }
 
-fn le_bytes(values: &[f32]) -> Vec<u8> {
+/// Little-endian bytes.
+pub fn le_bytes(values: &[f32]) -> Vec<u8> {
     let mut bytes = vec![0; size_of_val(values)];
     for (bytes, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
         *bytes = value.to_le_bytes();

@@ -5,6 +5,7 @@
 //! session with weights of its own.
 
 mod cache;
+pub mod export;
 pub mod graph;
 mod library;
 mod model;
@@ -16,6 +17,8 @@ mod threads;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array2, s};
+
+pub use ops::Dialect;
 
 use super::budget::{Budget, Reservation};
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, merge, patches};

@@ -21,6 +21,19 @@ pub enum Dialect {
     Plain,
 }
 
+impl Dialect {
+    /// Every dialect, the one that opens everywhere first.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Fused];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Fused => "fused",
+        }
+    }
+}
+
 /// Adds a constant weight of that canonical name to the graph.
 pub trait Constants {
     /// The value that holds the tensor, added once.
