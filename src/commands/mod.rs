@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+mod file;
 pub mod import;
 pub mod inspect;
 
 use crate::backbone::BackboneError;
 use crate::engine::EngineError;
+
+pub use file::ReadError;
 
 /// Why a command failed, in a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum Error {
         /// The backbone's patch.
         patch: usize,
     },
+    /// A file on the command line cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// Nothing was imported.
     #[error(transparent)]
     Import(#[from] import::Error),

@@ -53,11 +53,14 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Cut when it is long, and without characters that would steer a terminal.
 fn quote(text: &str) -> String {
-    match text.char_indices().nth(QUOTE_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut quoted: String =
+        text.chars().take(QUOTE_CHARS_MAX).collect::<String>().replace(char::is_control, "\u{fffd}");
+    if text.chars().nth(QUOTE_CHARS_MAX).is_some() {
+        quoted.push('…');
     }
+    quoted
 }
 
 /// Why a file is no adapter for this backbone.

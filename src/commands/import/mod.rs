@@ -2,12 +2,12 @@
 
 mod probe;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::file::{ReadError, read};
 use crate::adapter::format::{self, AdapterError, AdapterFile, Limits, Target};
 use crate::adapter::import::{self, CheckpointLimits, ImportError, Preset, Task};
 use crate::adapter::{Layout, Method, Pooling};
@@ -73,21 +73,16 @@ pub enum PreprocessSource {
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read or written.
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The adapter cannot be written.
     #[error("{}: {source}", path.display())]
-    Io {
+    Write {
         /// The file.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
-    },
-    /// A file that no import needs whole.
-    #[error("{}: more than {max} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        max: u64,
     },
     /// Labels that are no text.
     #[error("{}: the labels are not UTF-8", path.display())]
@@ -159,7 +154,7 @@ pub fn official(args: &Official) -> Result<ExitCode, Error> {
     let fingerprint = backbone.fingerprint.clone();
     file.probe = Some(probe::fill(&file.adapter, backbone, weights)?);
     let bytes = format::write(&file, &layout);
-    std::fs::write(&args.out, &bytes).map_err(|source| Error::Io { path: args.out.clone(), source })?;
+    std::fs::write(&args.out, &bytes).map_err(|source| Error::Write { path: args.out.clone(), source })?;
     print(args, &file, &bytes, &fingerprint);
     Ok(ExitCode::SUCCESS)
 }
@@ -209,15 +204,4 @@ fn labels(labels: &Labels) -> Result<Vec<String>, Error> {
             Ok(text.trim_end().lines().map(|line| line.trim().to_owned()).collect())
         }
     }
-}
-
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(io)?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(Error::TooLarge { path: path.to_owned(), max: bytes_max });
-    }
-    Ok(bytes)
 }

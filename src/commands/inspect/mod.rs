@@ -1,30 +1,49 @@
 //! `manylens inspect`: a file or folder, as understood.
 
+mod adapter;
 mod backbone;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Error;
+use serde::Serialize;
+
+use super::{Error, file};
 use crate::backbone::{LoadOptions, load};
+
+/// A head of 32,768 classes on 2 x 1,280 features, and room.
+const ADAPTER_BYTES_MAX: u64 = 512 << 20;
 
 /// What to look at.
 pub struct Args {
-    /// A backbone's folder.
+    /// A backbone's folder, or an adapter file.
     pub path: PathBuf,
+    /// The backbone that the adapter should fit.
+    pub backbone: Option<PathBuf>,
     /// What the folder may leave open.
     pub load: LoadOptions,
     /// JSON instead of tables.
     pub json: bool,
 }
 
-/// Prints what was understood.
+/// Prints what was understood. A faulty adapter is a failure.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let description = backbone::Description::of(&load(&args.path, &args.load)?);
-    if args.json {
-        println!("{:#}", serde_json::json!(description));
+    if args.path.is_dir() {
+        show(&backbone::Description::of(&load(&args.path, &args.load)?), args.json);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bytes = file::read(&args.path, ADAPTER_BYTES_MAX)?;
+    let backbone = args.backbone.as_ref().map(|folder| load(folder, &args.load)).transpose()?;
+    let description = adapter::Description::of(&args.path, &bytes, backbone.as_ref().map(|b| &b.backbone));
+    show(&description, args.json);
+    Ok(if description.valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show<T: Display + Serialize>(description: &T, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(description).expect("our own types have string keys only"));
     } else {
         println!("{description}");
     }
-    Ok(ExitCode::SUCCESS)
 }

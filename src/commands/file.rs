@@ -1,0 +1,49 @@
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// Why a file on the command line cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system's answer.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not the kind of file that is asked for.
+    #[error("{} has more than {bytes_max} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: u64,
+    },
+}
+
+/// A whole file, if it is not larger than it may be.
+pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
+    let io = |source| ReadError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(ReadError::TooLarge { path: path.to_owned(), bytes_max });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), b"12345").expect("writable");
+        assert_eq!(read(file.path(), 5).expect("fits"), b"12345");
+        assert!(matches!(read(file.path(), 4), Err(ReadError::TooLarge { bytes_max: 4, .. })));
+        assert!(matches!(read(Path::new("/nowhere/at/all"), 4), Err(ReadError::Io { .. })));
+    }
+}
