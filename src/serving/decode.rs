@@ -116,3 +116,44 @@ fn shared(
     };
     wanted.iter().map(|wanted| one(wanted)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageError;
+    use crate::serving::tests::fake::{picture, preprocess};
+
+    #[test]
+    fn a_resize_is_shared_by_adapters_that_differ_in_mean_and_std_only() {
+        let (small, large) = (preprocess(2), preprocess(4));
+        let shifted = Preprocess { mean: [0.1; 3], std: [0.2; 3], ..small.clone() };
+        let mut made = vec![];
+        let results = shared(&[&small, &large, &shifted, &large], |preprocess| {
+            made.push(preprocess.size);
+            Ok(picture(1, preprocess.size))
+        });
+        let sizes: Vec<usize> = results.iter().map(|pixels| pixels.as_ref().unwrap().size().0).collect();
+        assert_eq!((made, sizes), (vec![2, 4], vec![2, 4, 2, 4]));
+    }
+
+    #[test]
+    fn files_are_decoded_within_limits() {
+        let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/preprocess/images/cat.png")).unwrap();
+        let (small, large) = (preprocess(2), preprocess(4));
+        let wanted = [&small, &large];
+        let sizes = FromFile { limits: DecodeLimits::default() }.decode(&file, &wanted);
+        let sizes: Vec<(usize, usize)> = sizes.iter().map(|pixels| pixels.as_ref().unwrap().size()).collect();
+        assert_eq!(sizes, [(2, 2), (4, 4)]);
+        let limits = DecodeLimits { side_max: 1, ..DecodeLimits::default() };
+        for (results, large) in [
+            (FromFile { limits }.decode(&file, &wanted), true),
+            (FromFile { limits: DecodeLimits::default() }.decode(b"hello", &wanted), false),
+        ] {
+            assert_eq!(results.len(), 2, "every row gets the error");
+            for result in results {
+                let Err(RowError::Picture(error)) = result else { panic!("{result:?}") };
+                assert_eq!(matches!(error, ImageError::TooLarge { .. }), large, "{error}");
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@
 mod admission;
 mod batch;
 mod call;
+mod compute;
 mod decode;
 mod health;
 mod probe;

@@ -8,12 +8,13 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Job};
+use super::compute::{Failure, Logits, compute, words};
 use super::health::{EngineState, Vitals};
 use super::throughput::Throughput;
 use super::ticket::Ticket;
 use super::waiting::Waiting;
 use super::{RowError, Settings};
-use crate::engine::{Backend, Engine, Group, head};
+use crate::engine::{Backend, Engine};
 use crate::metrics::Metrics;
 
 /// What the engine's thread shares with those who feed and watch it.
@@ -40,17 +41,6 @@ struct Desk {
     begun: u64,
     /// The second chance is used up.
     rebuilt: bool,
-}
-
-/// Logits `[classes]` by row.
-type Logits = Vec<Vec<f32>>;
-
-/// Why a batch has no logits.
-enum Failure {
-    /// The engine said so; it can go on.
-    Error(String),
-    /// It panicked or broke its contract; it cannot be trusted any more.
-    Broken(String),
 }
 
 /// This worker has been given up: another one has its place.
@@ -265,23 +255,6 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io
     std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
 }
 
-/// Features from the engine, then each row's own head.
-fn compute(engine: &mut dyn Engine, groups: &[Group<'_>]) -> Result<Logits, Failure> {
-    let computed = catch_unwind(AssertUnwindSafe(|| {
-        let features = engine.run(groups).map_err(|error| Failure::Error(error.to_string()))?;
-        let shaped =
-            features.len() == groups.len() && features.iter().zip(groups).all(|(f, g)| f.nrows() == g.rows.len());
-        if !shaped {
-            return Err(Failure::Broken("it answered with another number of rows than it was given".into()));
-        }
-        let logits = groups.iter().zip(&features).flat_map(|(group, features)| {
-            features.rows().into_iter().map(|row| head::logits(&group.lens.adapter, &row.to_vec()))
-        });
-        Ok(logits.collect())
-    }));
-    computed.unwrap_or_else(|panic| Err(Failure::Broken(format!("it panicked: {}", words(&*panic)))))
-}
-
 /// A row whose values are not finite spoils no other.
 fn answer(tickets: Vec<Ticket>, logits: Logits) {
     let batch_rows = tickets.len();
@@ -298,10 +271,4 @@ fn fail(tickets: impl IntoIterator<Item = Ticket>, why: &RowError) {
 /// A broken engine may panic once more while it drops.
 fn drop_quietly(engine: Box<dyn Engine>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(engine)));
-}
-
-/// What a panic said.
-pub(super) fn words(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }

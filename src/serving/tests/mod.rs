@@ -2,6 +2,7 @@
 
 mod engine_failures;
 pub(super) mod fake;
+mod overload;
 mod reference;
 
 use std::sync::Arc;
