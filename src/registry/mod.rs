@@ -12,6 +12,8 @@ mod etag;
 mod limits;
 mod live;
 mod manager;
+#[cfg(test)]
+mod measure;
 mod name;
 mod store;
 #[cfg(test)]
