@@ -54,19 +54,48 @@ struct Acknowledged {
     hash: String,
 }
 
-/// Kills the child at some instant, and reads what it had acknowledged by then.
-fn run_and_kill(mut child: Child, instant: Duration) -> Vec<Acknowledged> {
-    std::thread::sleep(instant);
-    child.kill().expect("runs for ever");
-    let output = BufReader::new(child.stdout.take().expect("piped"));
-    let parse = |line: String| {
+impl Acknowledged {
+    /// A line of the child's, unless it was cut or says something else.
+    fn parse(line: &str) -> Option<Self> {
         let mut words = line.strip_prefix(ACKNOWLEDGED)?.split_whitespace();
         let name = words.next()?.to_owned();
         let number = words.next()?.parse().ok()?;
         let hash = words.next().filter(|hash| hash.len() == 71)?.to_owned();
-        Some(Acknowledged { name, number, hash })
-    };
-    let acknowledged = output.lines().map_while(Result::ok).filter_map(parse).collect();
+        Some(Self { name, number, hash })
+    }
+}
+
+/// When a child is killed.
+enum Instant {
+    /// This long after it was started; perhaps before it opened the folder.
+    AfterStart(Duration),
+    /// This long after its first upload was acknowledged.
+    AfterUpload(Duration),
+}
+
+impl Instant {
+    fn any(random: &mut Random) -> Self {
+        let mut within = |ms: u64| Duration::from_micros(random.bits() % (ms * 1000));
+        match within(2).as_micros() % 4 {
+            0 => Self::AfterStart(within(250)),
+            _ => Self::AfterUpload(within(60)),
+        }
+    }
+}
+
+/// Kills the child, and reads what it had acknowledged by then.
+fn run_and_kill(mut child: Child, instant: &Instant) -> Vec<Acknowledged> {
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut acknowledged = Vec::new();
+    match instant {
+        Instant::AfterStart(time) => std::thread::sleep(*time),
+        Instant::AfterUpload(time) => {
+            acknowledged.extend(lines.by_ref().find_map(|line| Acknowledged::parse(&line)));
+            std::thread::sleep(*time);
+        }
+    }
+    child.kill().expect("runs for ever");
+    acknowledged.extend(lines.filter_map(|line| Acknowledged::parse(&line)));
     child.wait().expect("was killed");
     acknowledged
 }
@@ -80,7 +109,7 @@ fn every_acknowledged_version_survives_a_kill_at_any_instant() {
     let mut all = Vec::new();
     for kill in 0..kills {
         let child = child("child_uploads_for_ever", fixture.folder.path()).spawn().expect("starts");
-        all.extend(run_and_kill(child, Duration::from_micros(random.bits() % 250_000)));
+        all.extend(run_and_kill(child, &Instant::any(&mut random)));
         let manager = fixture.manager();
         assert!(manager.is_writer(), "kill {kill}");
         for Acknowledged { name, number, hash } in &all {

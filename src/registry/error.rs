@@ -194,6 +194,14 @@ pub enum StoreError {
         /// Ours.
         known: u64,
     },
+    /// A task's state file cannot be used, so the task cannot be changed.
+    #[error("{}: {why}", path.display())]
+    TaskState {
+        /// The state file.
+        path: PathBuf,
+        /// What was found and what to do.
+        why: String,
+    },
     /// The folder holds something else.
     #[error("{}: {why}; name an empty folder or one that manylens made", path.display())]
     NotAStore {

@@ -9,6 +9,7 @@ use crate::adapter::{Adapter, Problem};
 use crate::engine::{Form, Lens};
 use crate::hash::content_hash;
 use crate::registry::live::Slot;
+use crate::registry::store::files::read_verified;
 use crate::registry::store::state::Record;
 use crate::registry::store::{Created, Store};
 use crate::registry::{LabelsDiff, ManageError, Probed, StoreError, StoreLimit, TaskName};
@@ -139,7 +140,8 @@ impl Manager {
         }
         let active = store.task(task)?.state.as_ref().ok()?.active?;
         let stored = locate(store, task, active).ok()?;
-        let summary = self.loader.summary(&std::fs::read(&stored.path).ok()?)?;
+        let bytes = read_verified(&stored.path, stored.record.bytes, &stored.record.hash).ok()?;
+        let summary = self.loader.summary(&bytes)?;
         Some((active, summary.labels?, summary.problem?))
     }
 

@@ -53,8 +53,14 @@ pub fn move_away(folder: &Folder, task: &TaskName, path: &Path) {
 
 fn free_place(quarantine: &Path, task: &TaskName, path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let places = (1u64..).map(|n| quarantine.join(format!("{task}.{n}.{name}")));
-    places.into_iter().find(|place| !place.exists()).unwrap_or_else(|| quarantine.join(format!("{task}.{name}")))
+    let mut number = 1u64;
+    loop {
+        let place = quarantine.join(format!("{task}.{number}.{name}"));
+        if !place.exists() {
+            return place;
+        }
+        number += 1;
+    }
 }
 
 /// Removes files, or unfinished task folders, whose writing was cut.

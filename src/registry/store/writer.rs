@@ -102,7 +102,7 @@ impl Writer<'_> {
             .state
             .as_ref()
             .map(Some)
-            .map_err(|fault| StoreError::NotAStore { path: self.store.folder.state(task), why: fault.unfit().reason })
+            .map_err(|fault| StoreError::TaskState { path: self.store.folder.state(task), why: fault.unfit().reason })
     }
 
     /// Builds the folder of a new task beside its place and moves it there whole.
