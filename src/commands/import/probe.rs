@@ -11,12 +11,13 @@ use crate::image::Pixels;
 /// Few, because each makes the file larger: one smooth picture and one with more noise.
 const PICTURES: usize = 2;
 
-/// The adapter's answers to synthetic pictures, by the reference engine in f32.
+/// The adapter's answers to synthetic pictures, by the reference engine: in f64, so that they are the same on every
+/// machine when they are rounded to f32.
 pub fn fill(adapter: &Adapter, backbone: Backbone, weights: Weights) -> Result<Probe, Error> {
     let side = adapter.preprocess.final_size();
     let pixels = probe_pictures(PICTURES, side);
     let pictures: Vec<_> = pixels.chunks_exact(side * side * 3).map(|data| picture(side, data)).collect();
-    let backend = Reference::<f32>::new(Arc::new(backbone), weights, 0);
+    let backend = Reference::<f64>::new(Arc::new(backbone), weights, 0);
     let lens = backend.prepare(Arc::new(adapter.clone()), Form::Rescaled)?;
     let group = Group { lens: &lens, rows: pictures.iter().collect() };
     let features = backend.start()?.run(&[group])?;
