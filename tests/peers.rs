@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use manylens::adapter::{Adapter, Decision, Head, Layout, Method, Pooling, Problem, Rule};
+use manylens::adapter::{Adapter, Layout};
 use manylens::backbone::{Backbone, LoadOptions, Loaded, PositionRule, PositionTables, load};
 use manylens::engine::reference::Reference;
 use manylens::engine::{Backend as _, Form};
-use manylens::image::{Alpha, Depth16, Exif, Interpolation, Pixels, Preprocess, Resize};
+use manylens::image::Pixels;
 use manylens::tensors::TensorFile;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/backbones");
@@ -27,33 +27,8 @@ fn pixels(path: &Path, name: &str) -> Pixels {
 
 /// The bare backbone as an adapter, for pictures that are normalised already.
 fn neutral(backbone: &Backbone) -> Adapter {
-    let width = backbone.shape.width;
-    Adapter {
-        method: Method::Linear,
-        backbone: backbone.fingerprint.clone(),
-        rescale: Layout::of(&backbone.shape).neutral(),
-        head: Head { weight: vec![0.0; width], bias: vec![0.0] },
-        labels: vec!["only".into()],
-        problem: Problem::SingleLabel,
-        decision: Decision { rule: Rule::Argmax, thresholds: Vec::new(), abstain_below: None },
-        position_rule: backbone.position_rule,
-        pooling: Pooling::Mean,
-        preprocess: Preprocess {
-            resize: Resize::Squash,
-            size: backbone.image_size,
-            interpolation: Interpolation::Bicubic,
-            antialias: true,
-            pad_color: None,
-            crop: None,
-            alpha: Alpha::Drop,
-            depth16: Depth16::Refuse,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-            exif: Exif::Ignore,
-        },
-        temperature: 1.0,
-        lineage: serde_json::Value::Null,
-    }
+    let rescale = Layout::of(&backbone.shape).neutral();
+    Adapter { rescale, ..manylens::adapter::random(backbone, 1, 0) }
 }
 
 /// Largest difference between the tokens of a picture and what the file says.

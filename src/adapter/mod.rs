@@ -60,6 +60,15 @@ impl Pooling {
             Self::ClsMean => 2 * width,
         }
     }
+
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cls => "cls",
+            Self::Mean => "mean",
+            Self::ClsMean => "cls_mean",
+        }
+    }
 }
 
 /// How calibrated probabilities become an answer.

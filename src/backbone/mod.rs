@@ -21,6 +21,7 @@ mod report;
 mod shape;
 mod source;
 mod weights;
+mod write;
 
 pub use error::{BackboneError, BackboneProblem};
 pub use fingerprint::fingerprint;
@@ -30,6 +31,7 @@ pub use random::random;
 pub use report::{Ignored, LoadReport};
 pub use shape::{Activation, Shape};
 pub use weights::{Linear, Norm, Tensor, Weights};
+pub use write::{CheckpointNames, checkpoint_tensors};
 
 use serde::{Deserialize, Serialize};
 

@@ -8,6 +8,7 @@ mod backbone;
 mod bench;
 mod engine;
 mod environment;
+mod export;
 mod import;
 mod inspect;
 
@@ -30,6 +31,7 @@ struct Cli {
 enum Command {
     Inspect(inspect::Args),
     Import(import::Args),
+    Export(export::Args),
     Bench(bench::Args),
 }
 
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self) -> Result<ExitCode, commands::Error> {
         match self {
+            Self::Export(args) => commands::export::run(&args.into()),
             Self::Inspect(args) => commands::inspect::run(&args.into()),
             Self::Import(args) => import::run(args),
             Self::Bench(args) => commands::bench::run(&args.into()),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod export;
 mod file;
 pub mod import;
 pub mod inspect;
@@ -10,6 +11,9 @@ use crate::backbone::BackboneError;
 use crate::engine::EngineError;
 
 pub use file::ReadError;
+
+/// A head of 32,768 classes on 2 x 1,280 features, and room.
+const ADAPTER_BYTES_MAX: u64 = 512 << 20;
 
 /// Why a command failed, in a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,9 @@ pub enum Error {
     /// Nothing was imported.
     #[error(transparent)]
     Import(#[from] import::Error),
+    /// Nothing was exported.
+    #[error(transparent)]
+    Export(#[from] export::ExportError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

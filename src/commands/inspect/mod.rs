@@ -9,11 +9,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Error, file};
+use super::{ADAPTER_BYTES_MAX, Error, file};
 use crate::backbone::{LoadOptions, load};
-
-/// A head of 32,768 classes on 2 x 1,280 features, and room.
-const ADAPTER_BYTES_MAX: u64 = 512 << 20;
 
 /// What to look at.
 pub struct Args {

@@ -1,0 +1,49 @@
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::backbone::LoadArgs;
+use crate::commands::export::{self, Names, Out};
+
+/// Write an adapter in a form that other programs read
+#[derive(clap::Args)]
+#[group(id = "out", required = true, multiple = false, args = ["merged"])]
+pub struct Args {
+    /// New folder for an ordinary checkpoint, the adapter merged in
+    #[arg(long, value_name = "DIR")]
+    merged: Option<PathBuf>,
+
+    /// Whose names and model the merged checkpoint is for
+    #[arg(long, value_name = "LIBRARY", default_value = "hf", value_parser = names())]
+    names: Names,
+
+    /// Folder of the backbone
+    #[arg(long, value_name = "DIR")]
+    backbone: PathBuf,
+
+    #[command(flatten)]
+    load: LoadArgs,
+
+    /// The adapter file
+    #[arg(long, value_name = "FILE")]
+    adapter: PathBuf,
+}
+
+impl From<Args> for export::Args {
+    fn from(args: Args) -> Self {
+        let merged = args.merged.map(|folder| Out::Merged { folder, names: args.names });
+        Self {
+            backbone: args.backbone,
+            load: args.load.into(),
+            adapter: args.adapter,
+            out: merged.expect("clap requires one of the group"),
+        }
+    }
+}
+
+fn names() -> impl TypedValueParser<Value = Names> {
+    PossibleValuesParser::new(["timm", "hf"]).map(|name| match name.as_str() {
+        "timm" => Names::Timm,
+        _ => Names::HuggingFace,
+    })
+}
