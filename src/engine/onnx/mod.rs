@@ -12,6 +12,8 @@ mod model;
 mod ops;
 mod proto;
 mod session;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::sync::{Arc, Mutex, PoisonError};

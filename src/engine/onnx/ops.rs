@@ -104,14 +104,22 @@ impl<'a, C: Constants> Writer<'a, C> {
         self.graph.op("Reshape", &[x, &shape], &[])
     }
 
-    /// Weight and bias of a linear, rescaled when the adapter is an input.
-    fn linear_parameters(&mut self, at: LinearAt) -> [Value; 2] {
+    /// The number 1, known when `x` is. The runtime orders nodes by what they need: weights that need the number are
+    /// rescaled when their layer's turn comes and freed after it, else all would be rescaled, and kept, at the start.
+    fn one_after(&mut self, x: &Value) -> Value {
+        let count = self.graph.op("Shape", &[x], &[("start", Int(0)), ("end", Int(1))]);
+        self.graph.op("Div", &[&count, &count], &[])
+    }
+
+    /// Weight and bias of the linear of `x`, rescaled when the adapter is an input.
+    fn linear_parameters(&mut self, at: LinearAt, x: &Value) -> [Value; 2] {
         let [weight, bias] = ["weight", "bias"].map(|part| self.constant(format!("{at}.{part}")));
         let Some(one) = self.one.clone() else { return [weight, bias] };
         let range = self.layout.linear(at);
         let [scale_in, scale_out, shift] =
             [range.scale_in, range.scale_out, range.shift].map(|r| self.segment(r.start));
-        let scale_out = self.column(&scale_out);
+        let axis = self.one_after(x);
+        let scale_out = self.graph.op("Unsqueeze", &[&scale_out, &axis], &[]);
         let outer = self.graph.op("Mul", &[&scale_out, &scale_in], &[]);
         let factor = self.graph.op("Add", &[&outer, &one], &[]);
         let weight = self.graph.op("Mul", &[&weight, &factor], &[]);
@@ -243,7 +251,7 @@ impl<C: Constants> Ops for Writer<'_, C> {
         [Layer::Q, Layer::K, Layer::V].map(|layer| {
             let at = LinearAt { block, layer };
             self.graph.enter(at);
-            let parameters = self.linear_parameters(at);
+            let parameters = self.linear_parameters(at, x);
             let y = self.affine(x, &parameters);
             self.tokens(&y)
         })
@@ -263,7 +271,7 @@ impl<C: Constants> Ops for Writer<'_, C> {
 
     fn linear(&mut self, x: &Value, at: LinearAt, then: Then<'_, Value>) -> Value {
         self.graph.enter(at);
-        let parameters = self.linear_parameters(at);
+        let parameters = self.linear_parameters(at, x);
         let y = self.affine(x, &parameters);
         match then {
             Then::Activate => self.activate(&y),
