@@ -86,3 +86,42 @@ fn resident_bytes(lens: &Lens) -> usize {
     let values = adapter.rescale.len() + adapter.head.weight.len() + adapter.head.bias.len();
     values * size_of::<f32>() + lens.prepared_bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Form;
+    use crate::registry::testing::{Fixture, task};
+
+    fn version(fixture: &Fixture, name: &str, number: u64) -> Arc<Version> {
+        let lens = fixture.backend.prepare(Arc::new(fixture.tiny.file().adapter), Form::Rescaled).expect("always");
+        Arc::new(Version { task: task(name), number, hash: String::new(), lens })
+    }
+
+    #[test]
+    fn the_least_recently_used_make_room() {
+        let fixture = Fixture::new();
+        let bytes = resident_bytes(&version(&fixture, "a", 1).lens);
+        let cache = Cache::new(2 * bytes);
+        let held = || (1..5).filter(|&n| cache.get(&task("a"), n).is_some()).collect::<Vec<u64>>();
+        cache.put(&version(&fixture, "a", 1));
+        cache.put(&version(&fixture, "a", 2));
+        cache.get(&task("a"), 1).expect("held");
+        cache.put(&version(&fixture, "a", 3));
+        assert_eq!(held(), [1, 3]);
+        cache.put(&version(&fixture, "a", 3));
+        cache.retain(&task("b"), |_| false);
+        assert_eq!((held(), cache.len()), (vec![1, 3], 2));
+        cache.retain(&task("a"), |number| number == 3);
+        assert_eq!(held(), [3]);
+    }
+
+    #[test]
+    fn the_newest_stays_even_if_it_is_too_large() {
+        let fixture = Fixture::new();
+        let cache = Cache::new(1);
+        cache.put(&version(&fixture, "a", 1));
+        cache.put(&version(&fixture, "a", 2));
+        assert!(cache.get(&task("a"), 1).is_none() && cache.get(&task("a"), 2).is_some());
+    }
+}

@@ -33,7 +33,7 @@ impl Manager {
             locate(&store, task, number)?
         };
         let form = form.unwrap_or(stored.record.form);
-        if self.serves(task, number, form) {
+        if stored.record.form == form && self.serves(task, number, form) {
             return Ok(Probed::NotRun);
         }
         let file = self.loader.open(&stored).map_err(|unfit| self.unreadable(&stored, unfit))?;
