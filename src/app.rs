@@ -1,1 +1,272 @@
 //! Builds the server from its settings and runs it to its end.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::backbone::{Backbone, Weights};
+use crate::config::{KeyFileError, Settings, Shutdown};
+use crate::engine::{self, Backend, EngineError};
+use crate::http::{self, BindError, Closing, Face, Keyring, Listener};
+use crate::metrics::Metrics;
+use crate::registry::{
+    FOLLOW_INTERVAL, ManageError, Manager, Parts, StoreError, TaskName, TaskNameError, UploadOptions,
+};
+use crate::serving::Serving;
+
+/// Why the server did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The address is taken or not ours.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The engine did not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A folder or file of `--adapters` cannot be read.
+    #[error("{}: {source}", path.display())]
+    Adapters {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file's name is no task name.
+    #[error("{}: {source}", path.display())]
+    AdapterName {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TaskNameError,
+    },
+    /// A file of `--adapters` was refused.
+    #[error("{}: {source}", path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ManageError,
+    },
+    /// The engine died while serving, and once more after it was started again.
+    #[error("the engine is dead: {0}")]
+    EngineDied(String),
+}
+
+/// A server whose addresses are taken and whose tasks are loaded. Nobody can connect until it runs.
+pub struct Server {
+    http: http::App,
+    manager: Arc<Manager>,
+    serving: Arc<Serving>,
+    listeners: Listeners,
+    shutdown: Shutdown,
+}
+
+/// Addresses that are ours.
+struct Listeners {
+    api: Listener,
+    management: Option<Listener>,
+}
+
+impl Listeners {
+    fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let network = &settings.network;
+        let management = network.admin_listen.map(Listener::bind).transpose()?;
+        Ok(Self { api: Listener::bind(network.listen)?, management })
+    }
+}
+
+impl Server {
+    /// Takes the addresses, then starts the engine, opens the store and loads its tasks. Blocks.
+    pub fn open(settings: Settings, backbone: Backbone, weights: Weights) -> Result<Self, AppError> {
+        let listeners = Listeners::bind(&settings)?;
+        let backbone = Arc::new(backbone);
+        let backend = engine::open(settings.model.engine, backbone.clone(), weights, &settings.model.engine_settings)?;
+        Self::assemble(settings, listeners, backbone, backend)
+    }
+
+    /// The same over an engine that is there already.
+    pub fn open_on(settings: Settings, backbone: Backbone, backend: Arc<dyn Backend>) -> Result<Self, AppError> {
+        let listeners = Listeners::bind(&settings)?;
+        Self::assemble(settings, listeners, Arc::new(backbone), backend)
+    }
+
+    fn assemble(
+        settings: Settings,
+        listeners: Listeners,
+        backbone: Arc<Backbone>,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Self, AppError> {
+        let Settings { model, store, network, keys, requests, serving, telemetry, shutdown } = settings;
+        let keys = Keyring::load(&keys)?;
+        let metrics = Arc::new(Metrics::new(telemetry.task_histograms));
+        metrics.set_build_info(&backend.describe(), &backbone.fingerprint.0);
+        let serving = Arc::new(Serving::start(backend.clone(), serving, metrics.clone())?);
+        let adapter_bytes_max = usize::try_from(store.limits.adapter_bytes_max).unwrap_or(usize::MAX);
+        let parts = Parts {
+            backbone,
+            backend,
+            prober: serving.clone(),
+            metrics: metrics.clone(),
+            tokens_max: model.tokens_max,
+            limits: store.limits,
+        };
+        let manager = Arc::new(Manager::open(&store.data_dir, parts)?);
+        if let Some(folder) = store.adapters {
+            add_missing(&manager, &folder)?;
+        }
+        let http = http::App::new(http::Shared {
+            manager: manager.clone(),
+            serving: serving.clone(),
+            metrics,
+            keys,
+            requests,
+            network,
+            adapter_bytes_max,
+            access_log: telemetry.access_log,
+            draining: AtomicBool::new(false),
+        });
+        Ok(Self { http, manager, serving, listeners, shutdown })
+    }
+
+    /// Address of the API.
+    pub fn address(&self) -> SocketAddr {
+        self.listeners.api.address()
+    }
+
+    /// Address of management, when it has a listener of its own.
+    pub fn management_address(&self) -> Option<SocketAddr> {
+        self.listeners.management.as_ref().map(Listener::address)
+    }
+
+    /// What handlers share.
+    pub fn http(&self) -> http::App {
+        self.http.clone()
+    }
+
+    /// Serves until `stop`, then lets what is in flight end. `listening` is called once clients can connect. An error
+    /// says that the engine died.
+    pub async fn run(self, stop: impl Future<Output = Stop>, listening: impl FnOnce()) -> Result<(), AppError> {
+        let Self { http, manager, serving, listeners: Listeners { api, management }, shutdown } = self;
+        let (close, closed) = watch::channel(());
+        let face = if management.is_some() { Face::Api } else { Face::Both };
+        let mut listeners = vec![spawn(&http, api, face, closed.clone())?];
+        if let Some(management) = management {
+            listeners.push(spawn(&http, management, Face::Management, closed)?);
+        }
+        listening();
+        let follow = tokio::spawn(follow(manager.clone()));
+        let ended = tokio::select! {
+            reason = serving.died() => Err(AppError::EngineDied(reason)),
+            stop = stop => {
+                http.start_draining();
+                // A process that waits for the data folder takes over while this one still answers.
+                let _ = tokio::task::spawn_blocking(move || manager.step_down()).await;
+                let delay = if stop == Stop::AtOnce { Duration::ZERO } else { shutdown.delay };
+                info!(delay_ms = delay.as_millis() as u64, "shutting down");
+                sleep(delay).await;
+                Ok(())
+            }
+        };
+        follow.abort();
+        drop(close);
+        end(listeners, &serving, shutdown.timeout).await;
+        ended
+    }
+}
+
+/// How a server is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Requests are accepted for the delay, so that whoever routes them here can learn of it.
+    AfterDelay,
+    /// Nobody routes requests here.
+    AtOnce,
+}
+
+fn spawn(
+    http: &http::App,
+    listener: Listener,
+    face: Face,
+    mut closed: watch::Receiver<()>,
+) -> Result<tokio::task::JoinHandle<Closing>, AppError> {
+    let (address, open) = (listener.address(), listener.listen()?);
+    info!(%address, "listening");
+    // The sender sends nothing: it is dropped when the listener is to close.
+    let stop = async move { while closed.changed().await.is_ok() {} };
+    Ok(tokio::spawn(open.serve(http::router(http, face), http.network.clone(), stop)))
+}
+
+/// Waits for what is in flight, but not for ever.
+async fn end(listeners: Vec<tokio::task::JoinHandle<Closing>>, serving: &Serving, limit: Duration) {
+    let connections = async {
+        for listener in listeners {
+            if let Ok(closing) = listener.await {
+                closing.closed().await;
+            }
+        }
+    };
+    // What the engine still holds at the limit is answered with an error, which is why both run side by side.
+    let (in_time, drained) = tokio::join!(timeout(limit, connections), serving.drain(limit));
+    if in_time.is_err() || !drained {
+        warn!(limit_ms = limit.as_millis() as u64, "ended with requests in flight");
+    }
+}
+
+/// In a read-only process: takes over what the writer changes, and its place.
+async fn follow(manager: Arc<Manager>) {
+    let mut ticks = interval(FOLLOW_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let manager = manager.clone();
+        if tokio::task::spawn_blocking(move || manager.follow()).await.is_err() {
+            warn!("following the data folder failed");
+        }
+    }
+}
+
+/// Uploads the folder's `<task>.safetensors` of every task that the store does not have.
+fn add_missing(manager: &Manager, folder: &Path) -> Result<(), AppError> {
+    if !manager.is_writer() {
+        info!("another process manages the data folder; --adapters is left to it");
+        return Ok(());
+    }
+    for path in adapter_files(folder)? {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let task = TaskName::parse(&stem).map_err(|source| AppError::AdapterName { path: path.clone(), source })?;
+        if manager.registry().contains(&task) {
+            continue;
+        }
+        let bytes = fs::read(&path).map_err(|source| AppError::Adapters { path: path.clone(), source })?;
+        let uploaded = manager.upload(&task, &bytes, &UploadOptions::default());
+        uploaded.map_err(|source| AppError::Adapter { path: path.clone(), source })?;
+        info!(%task, "added");
+    }
+    Ok(())
+}
+
+/// In name order.
+fn adapter_files(folder: &Path) -> Result<Vec<PathBuf>, AppError> {
+    let error = |source| AppError::Adapters { path: folder.into(), source };
+    let entries = fs::read_dir(folder).map_err(error)?.collect::<Result<Vec<_>, _>>().map_err(error)?;
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    files.sort();
+    Ok(files)
+}

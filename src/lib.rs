@@ -11,6 +11,7 @@ pub mod app;
 pub mod archive;
 pub mod backbone;
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod engine;

@@ -57,6 +57,15 @@ impl Outcome {
     }
 }
 
+/// A task's counters, by outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// Classify calls.
+    pub requests: Vec<(Outcome, u64)>,
+    /// Rows.
+    pub rows: Vec<(Outcome, u64)>,
+}
+
 /// All metrics of one server.
 pub struct Metrics {
     registry: Registry,
@@ -266,6 +275,16 @@ impl Metrics {
     /// A stage of a request took this long: `receive`, `decode`, `queue` or `inference`.
     pub fn stage(&self, stage: &str, seconds: f64) {
         self.stage_duration_seconds.with_label_values(&[stage]).observe(seconds);
+    }
+
+    /// The task's counters; none when it is not registered.
+    pub fn counts(&self, task: &str) -> TaskCounts {
+        let read = |counters: &IntCounterVec| {
+            let count = |outcome: Outcome| (outcome, counters.with_label_values(&[task, outcome.as_str()]).get());
+            Outcome::ALL.map(count).to_vec()
+        };
+        let counts = || TaskCounts { requests: read(&self.requests_total), rows: read(&self.rows_total) };
+        self.if_registered(task, counts).unwrap_or_default()
     }
 
     /// The Prometheus text exposition.

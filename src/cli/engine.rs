@@ -58,7 +58,6 @@ fn kinds() -> impl TypedValueParser<Value = EngineKind> {
 }
 
 fn precisions() -> impl TypedValueParser<Value = Precision> {
-    let all = [Precision::F32, Precision::Bf16];
-    let parse = move |name: String| all.into_iter().find(|p| p.as_str() == name).ok_or("no such precision");
-    PossibleValuesParser::new(all.map(Precision::as_str)).try_map(parse)
+    let names = [Precision::F32, Precision::Bf16].map(Precision::as_str);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
 }

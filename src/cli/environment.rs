@@ -1,5 +1,7 @@
 use clap::{Arg, Command};
 
+use super::serve::KEY_VARIABLES;
+
 /// The prefix of every variable that we read.
 pub const PREFIX: &str = "MANYLENS_";
 
@@ -24,6 +26,20 @@ pub fn variable(long: &str) -> String {
     format!("{PREFIX}{}", long.replace('-', "_").to_uppercase())
 }
 
+/// Variables of the environment that look like ours and mean nothing to any subcommand, sorted.
+pub fn unknown(command: &Command) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|n| n.starts_with(PREFIX)).collect();
+    names.retain(|name| !KEY_VARIABLES.contains(&name.as_str()) && !knows(command, name));
+    names.sort();
+    names
+}
+
+fn knows(command: &Command, name: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| env == name))
+        || command.get_subcommands().any(|command| knows(command, name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +52,7 @@ mod tests {
         let official = nested.find_subcommand("import").and_then(|c| c.find_subcommand("official")).expect("there");
         let arg = official.get_arguments().next().expect("one");
         assert_eq!(arg.get_env(), Some("MANYLENS_IMAGE_SIZE".as_ref()));
+        assert!(knows(&nested, "MANYLENS_IMAGE_SIZE"));
+        assert!(!knows(&nested, "MANYLENS_IMAGE_SIZES"));
     }
 }

@@ -6,15 +6,18 @@
 
 mod backbone;
 mod bench;
+mod classify;
 mod engine;
 mod environment;
 mod export;
+mod given;
 mod import;
 mod inspect;
+mod serve;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
 
@@ -29,6 +32,8 @@ struct Cli {
 /// Subcommands, in the order of the help.
 #[derive(Subcommand)]
 enum Command {
+    Serve(Box<serve::ServeArgs>),
+    Classify(classify::ClassifyArgs),
     Inspect(inspect::Args),
     Import(import::Args),
     Export(export::Args),
@@ -37,9 +42,10 @@ enum Command {
 
 /// Runs the command line; the exit status is 0, 1 when the command failed, 2 when it was called wrongly.
 pub fn main() -> ExitCode {
-    let matches = environment::with_variables(Cli::command()).get_matches();
+    let mut command = environment::with_variables(Cli::command());
+    let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match cli.command.run() {
+    match cli.command.run(&command, &matches) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("manylens: {error}");
@@ -49,8 +55,12 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
-    fn run(self) -> Result<ExitCode, commands::Error> {
+    fn run(self, command: &clap::Command, matches: &ArgMatches) -> Result<ExitCode, commands::Error> {
+        // Every subcommand is required, so there are matches of it.
+        let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
         match self {
+            Self::Serve(args) => serve::run(*args, command, matches),
+            Self::Classify(args) => classify::run(args),
             Self::Export(args) => commands::export::run(&args.into()),
             Self::Inspect(args) => commands::inspect::run(&args.into()),
             Self::Import(args) => import::run(args),

@@ -2,12 +2,16 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod classify;
 pub mod export;
 mod file;
 pub mod import;
 pub mod inspect;
+pub mod serve;
 
+use crate::app::AppError;
 use crate::backbone::BackboneError;
+use crate::config::{ConfigError, KeyFileError};
 use crate::engine::EngineError;
 
 pub use file::ReadError;
@@ -41,4 +45,19 @@ pub enum Error {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Settings that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The server did not start, or had to end.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// What follows `@` in `--task`.
+    #[error("`{0}` is no version: use its number, in digits")]
+    Version(String),
+    /// The process has no threads or signals.
+    #[error("the system refused: {0}")]
+    Runtime(std::io::Error),
 }

@@ -1,1 +1,111 @@
 //! The HTTP face: routes, wire types, status codes. Nothing else imports it.
+//!
+//! A request passes `observe` (id, error body, log line), `drain`, its route's `guard` (keys), and its handler; the
+//! handler reserves bytes before it reads the body, and rows before it hands pictures on.
+#![forbid(unsafe_code)]
+
+mod access;
+mod classify;
+mod counted;
+mod docs;
+mod drain;
+mod error;
+mod faults;
+mod health;
+mod keys;
+mod observe;
+mod params;
+mod pictures;
+mod receive;
+mod router;
+mod server;
+mod tasks;
+mod timed;
+mod trace;
+mod wire;
+
+pub use error::ErrorType;
+pub use keys::Keyring;
+pub use router::{Face, router};
+pub use server::{BindError, Closing, Listener, Open};
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::config::{AccessLog, Network, Requests};
+use crate::metrics::Metrics;
+use crate::registry::{Manager, Registry};
+use crate::serving::Serving;
+use error::ApiError;
+
+/// What handlers share. Cloning is cheap.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The parts of [`App`].
+pub struct Shared {
+    /// Changes.
+    pub manager: Arc<Manager>,
+    /// Answers.
+    pub serving: Arc<Serving>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Who may call.
+    pub keys: Keyring,
+    /// What one request may ask for.
+    pub requests: Requests,
+    /// Timeouts.
+    pub network: Network,
+    /// Bytes of one adapter file.
+    pub adapter_bytes_max: usize,
+    /// Which requests get a line.
+    pub access_log: AccessLog,
+    /// Set once the server was told to end.
+    pub draining: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    /// Shares the parts.
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// `/readyz` answers 503 from now on.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn registry(&self) -> &Registry {
+        self.manager.registry()
+    }
+
+    /// Runs a blocking call where blocking is allowed. It runs to its end even when the client leaves.
+    async fn run<T: Send + 'static>(&self, call: impl FnOnce(&Manager) -> T + Send + 'static) -> Result<T, ApiError> {
+        let manager = self.manager.clone();
+        let failed =
+            |_| ApiError::new(ErrorType::Internal, "the server failed; please report it with the request's id");
+        tokio::task::spawn_blocking(move || call(&manager)).await.map_err(failed)
+    }
+
+    /// The same for a call that can fail.
+    async fn blocking<T, E>(&self, call: impl FnOnce(&Manager) -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        self.run(call).await?.map_err(Into::into)
+    }
+}

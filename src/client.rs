@@ -1,0 +1,174 @@
+//! A client of the server, for commands.
+#![forbid(unsafe_code)]
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use ureq::Agent;
+use ureq::Body;
+use ureq::http::Response;
+
+/// How often an overloaded server is asked again.
+const TRIES: usize = 8;
+/// What a server that is overloaded can make us wait for at once.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// A server, as its clients see it.
+pub struct Client {
+    agent: Agent,
+    url: String,
+    key: Option<String>,
+}
+
+/// What to ask of a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The task.
+    pub task: String,
+    /// A version's number instead of the active one.
+    pub version: Option<u64>,
+    /// Classes listed at most.
+    pub top_k: usize,
+    /// Whether logits are wanted.
+    pub logits: bool,
+}
+
+/// The answer to one picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The task that answered.
+    pub task: String,
+    /// Its version.
+    pub version: u64,
+    /// The version's content hash.
+    pub hash: String,
+    /// Most probable first.
+    pub predictions: Vec<Prediction>,
+    /// What the adapter's rule decides.
+    pub decision: Decision,
+    /// In class order, before the temperature, when they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logits: Option<Vec<f32>>,
+}
+
+/// A class and its calibrated probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Its name.
+    pub label: String,
+    /// Its place in the head.
+    pub index: usize,
+    /// In [0, 1].
+    pub probability: f32,
+}
+
+/// What the adapter's rule decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Chosen classes, most probable first.
+    pub labels: Vec<String>,
+    /// Nothing was sure enough.
+    pub abstained: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ClientError {
+    /// The server could not be reached, or broke off.
+    #[error("{url}: {why}; check that the server runs and the address is right")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// The system's or the protocol's words.
+        why: String,
+    },
+    /// The server refused; the sentence is its own.
+    #[error("{error}")]
+    Refused {
+        /// A sentence that says what to do.
+        error: String,
+        /// Which error; docs/errors.md.
+        error_type: String,
+        /// For the server's log.
+        request_id: String,
+    },
+    /// Whatever answers there is no such server.
+    #[error("{url}: answered {status}, and not as a manylens server does")]
+    NotOurs {
+        /// Where.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+}
+
+/// The fields of the error object that a client needs.
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: String,
+    error_type: String,
+    request_id: String,
+}
+
+impl Client {
+    /// A server at `http://host:port`, and the key that it wants.
+    pub fn new(url: &str, key: Option<String>, timeout: Duration) -> Self {
+        let config = Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build();
+        Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), key }
+    }
+
+    /// Asks about one picture. An overloaded server is asked again when it says.
+    pub fn classify(&self, question: &Question, picture: &[u8]) -> Result<Answer, ClientError> {
+        let mut tries = 1;
+        loop {
+            let mut response = self.post(question, picture)?;
+            let wait = retry_after(&response).filter(|_| tries < TRIES);
+            match wait {
+                Some(wait) => sleep(wait),
+                None => return self.read(&mut response),
+            }
+            tries += 1;
+        }
+    }
+
+    fn post(&self, question: &Question, picture: &[u8]) -> Result<Response<Body>, ClientError> {
+        let url = format!("{}/v1/tasks/{}/classify", self.url, question.task);
+        let mut request = self.agent.post(&url).content_type("application/octet-stream");
+        request = request.query("top_k", question.top_k.to_string()).query("logits", question.logits.to_string());
+        if let Some(version) = question.version {
+            request = request.query("version", version.to_string());
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        request.send(picture).map_err(|error| self.unreachable(&error))
+    }
+
+    fn read(&self, response: &mut Response<Body>) -> Result<Answer, ClientError> {
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|error| self.unreachable(&error))?;
+        let not_ours = |_| ClientError::NotOurs { url: self.url.clone(), status };
+        if status == 200 {
+            return serde_json::from_slice(&body).map_err(not_ours);
+        }
+        let ErrorBody { error, error_type, request_id } = serde_json::from_slice(&body).map_err(not_ours)?;
+        Err(ClientError::Refused { error, error_type, request_id })
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> ClientError {
+        ClientError::Unreachable { url: self.url.clone(), why: error.to_string() }
+    }
+}
+
+/// How long an overloaded server wants us to wait.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    if response.status().as_u16() != 429 {
+        return None;
+    }
+    let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(WAIT_MAX))
+}

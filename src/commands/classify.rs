@@ -1,0 +1,116 @@
+//! `manylens classify`: pictures to answers, through a server.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Error;
+use crate::client::{Answer, Client, Question};
+use crate::table::table;
+
+/// What `manylens classify` needs to know.
+pub struct Arguments {
+    /// Picture files.
+    pub pictures: Vec<PathBuf>,
+    /// What to ask of each.
+    pub question: Question,
+    /// `http://host:port`
+    pub url: String,
+    /// What the server wants to see.
+    pub key: Option<String>,
+    /// For each picture.
+    pub timeout: Duration,
+    /// For a program instead of a person.
+    pub json: bool,
+}
+
+/// Prints an answer for every picture. The exit status is 1 when one has none.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let client = Client::new(&arguments.url, arguments.key.clone(), arguments.timeout);
+    let ask = |picture: &PathBuf| {
+        let bytes = fs::read(picture).map_err(|error| error.to_string())?;
+        client.classify(&arguments.question, &bytes).map_err(|error| error.to_string())
+    };
+    let answers: Vec<_> =
+        arguments.pictures.iter().map(|picture| (picture.display().to_string(), ask(picture))).collect();
+    if arguments.json {
+        println!("{:#}", json(&answers));
+    } else {
+        println!("{}", people(&answers));
+    }
+    let failed = answers.iter().any(|(_, answer)| answer.is_err());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `{"results": [{"picture", …the answer} or {"picture", "error"}]}`
+fn json(answers: &[(String, Result<Answer, String>)]) -> Value {
+    let result = |(picture, answer): &(String, Result<Answer, String>)| {
+        let mut result = json!({ "picture": picture });
+        let fields = match answer {
+            Ok(answer) => serde_json::to_value(answer).unwrap_or_default(),
+            Err(error) => json!({ "error": error }),
+        };
+        if let (Value::Object(result), Value::Object(fields)) = (&mut result, fields) {
+            result.extend(fields);
+        }
+        result
+    };
+    json!({ "results": answers.iter().map(result).collect::<Vec<_>>() })
+}
+
+fn people(answers: &[(String, Result<Answer, String>)]) -> String {
+    let row = |(picture, answer): &(String, Result<Answer, String>)| match answer {
+        Ok(answer) => vec![picture.clone(), decision(answer), others(answer), answer.version.to_string()],
+        Err(error) => vec![picture.clone(), format!("error: {error}"), String::new(), String::new()],
+    };
+    table(&["picture", "answer", "most probable", "version"], &answers.iter().map(row).collect::<Vec<_>>())
+}
+
+fn decision(answer: &Answer) -> String {
+    match answer.decision.labels.as_slice() {
+        [] if answer.decision.abstained => "(not sure)".into(),
+        [] => "(none)".into(),
+        labels => labels.join(", "),
+    }
+}
+
+fn others(answer: &Answer) -> String {
+    let class = |p: &crate::client::Prediction| format!("{} {:.1} %", p.label, p.probability * 100.0);
+    answer.predictions.iter().map(class).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Decision, Prediction};
+
+    fn answers() -> Vec<(String, Result<Answer, String>)> {
+        let prediction = Prediction { label: "five".into(), index: 5, probability: 0.75 };
+        let answer = Answer {
+            task: "digits".into(),
+            version: 3,
+            hash: "sha256:ab".into(),
+            predictions: vec![prediction],
+            decision: Decision { labels: vec!["five".into()], abstained: false },
+            logits: None,
+        };
+        vec![("5.png".into(), Ok(answer)), ("x.txt".into(), Err("these bytes are no picture".into()))]
+    }
+
+    #[test]
+    fn a_program_reads_the_answer_beside_its_picture() {
+        assert_eq!(
+            json(&answers()).to_string(),
+            r#"{"results":[{"picture":"5.png","task":"digits","version":3,"hash":"sha256:ab","predictions":[{"label":"five","index":5,"probability":0.75}],"decision":{"labels":["five"],"abstained":false}},{"picture":"x.txt","error":"these bytes are no picture"}]}"#
+        );
+    }
+
+    #[test]
+    fn a_person_reads_a_line_per_picture() {
+        let text = people(&answers());
+        assert!(text.contains("five 75.0 %") && text.contains("error: these bytes are no picture"), "{text}");
+    }
+}

@@ -1,1 +1,0 @@
-//! Checked settings of the server, by concern, units in their names.

@@ -1,0 +1,151 @@
+//! A body's pictures: the whole body, the `image` fields of a form, or base64 in JSON. Content-Type only tells these
+//! apart; what a picture is, its bytes say.
+
+use std::borrow::Cow;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::error::ApiError;
+
+/// The pictures of a body, and whether the form of the request allows more than one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pictures {
+    /// Whether the answer is a list, however many there are.
+    pub many: bool,
+    /// At least one; one more than the limit at most.
+    pub files: Vec<Bytes>,
+}
+
+/// Splits a body. Stops looking after more than `count_max` pictures: the caller refuses so many.
+pub async fn split(headers: &HeaderMap, bytes: Bytes, count_max: usize) -> Result<Pictures, ApiError> {
+    if bytes.is_empty() {
+        return Err(ApiError::malformed("the body is empty: send the bytes of a picture"));
+    }
+    let kind = headers.get(CONTENT_TYPE);
+    match kind.map(media_type).as_deref() {
+        Some("multipart/form-data") => from_form(kind.cloned(), bytes, count_max).await,
+        Some("application/json") => from_json(&bytes),
+        _ => Ok(Pictures { many: false, files: vec![bytes] }),
+    }
+}
+
+fn media_type(value: &HeaderValue) -> String {
+    let text = value.to_str().unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+async fn from_form(kind: Option<HeaderValue>, bytes: Bytes, count_max: usize) -> Result<Pictures, ApiError> {
+    let mut request = Request::new(Body::from(bytes));
+    request.headers_mut().extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+    let broken = |why: String| ApiError::malformed(format!("the form cannot be read: {why}"));
+    let mut form = Multipart::from_request(request, &()).await.map_err(|e| broken(e.body_text()))?;
+    let mut files = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(|e| broken(e.body_text()))? {
+        if field.name() != Some("image") {
+            let name: String = field.name().unwrap_or_default().chars().take(80).collect();
+            return Err(ApiError::malformed(format!("the form has a field `{name}`: use `image` for every picture")));
+        }
+        files.push(field.bytes().await.map_err(|e| broken(e.body_text()))?);
+        if files.len() > count_max {
+            break;
+        }
+    }
+    if files.is_empty() {
+        return Err(ApiError::malformed("the form has no picture: send each in a field `image`"));
+    }
+    Ok(Pictures { many: true, files })
+}
+
+/// The two JSON bodies.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoded<'a> {
+    #[serde(borrow)]
+    image: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    images: Option<Vec<Cow<'a, str>>>,
+}
+
+fn from_json(bytes: &[u8]) -> Result<Pictures, ApiError> {
+    let body: Encoded = serde_json::from_slice(bytes).map_err(|why| {
+        ApiError::malformed(format!(
+            r#"the JSON cannot be read: {why}; send {{"image": base64}} or {{"images": [base64, …]}}"#
+        ))
+    })?;
+    let (many, texts) = match (body.image, body.images) {
+        (Some(image), None) => (false, vec![image]),
+        (None, Some(images)) if !images.is_empty() => (true, images),
+        (None, Some(_)) => return Err(ApiError::malformed("`images` is empty: send at least one picture")),
+        _ => return Err(ApiError::malformed("send either `image` or `images`")),
+    };
+    let files = texts.iter().enumerate().map(|(at, text)| decode(at, text)).collect::<Result<_, _>>()?;
+    Ok(Pictures { many, files })
+}
+
+fn decode(at: usize, text: &str) -> Result<Bytes, ApiError> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let wrong = |why| ApiError::malformed(format!("picture {at} is not standard base64: {why}"));
+    LENIENT.decode(text).map(Bytes::from).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn parse(kind: &'static str, body: &'static str) -> Result<(bool, Vec<Bytes>), String> {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+        let pictures = split(&headers, Bytes::from_static(body.as_bytes()), 2).await;
+        pictures.map(|p| (p.many, p.files)).map_err(|e| e.message)
+    }
+
+    fn files(texts: &[&'static str]) -> Vec<Bytes> {
+        texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
+    }
+
+    #[tokio::test]
+    async fn the_form_of_the_request_decides_whether_there_may_be_many() {
+        assert_eq!(parse("application/x-www-form-urlencoded", "abc").await, Ok((false, files(&["abc"]))));
+        assert_eq!(parse("application/json; charset=utf-8", r#"{"image":"YWI="}"#).await, Ok((false, files(&["ab"]))));
+        assert_eq!(parse("Application/JSON", r#"{"images":["YWI"]}"#).await, Ok((true, files(&["ab"]))));
+        let form = "--x\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nab\r\n--x--\r\n";
+        assert_eq!(parse("multipart/form-data; boundary=x", form).await, Ok((true, files(&["ab"]))));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_cannot_be_split_says_why() {
+        for (kind, body, part) in [
+            ("", "", "the body is empty"),
+            ("application/json", "{", "the JSON cannot be read"),
+            ("application/json", r#"{"picture":"YQ"}"#, "unknown field `picture`"),
+            ("application/json", r#"{"image":"YQ","images":["YQ"]}"#, "either `image` or `images`"),
+            ("application/json", "{}", "either `image` or `images`"),
+            ("application/json", r#"{"images":[]}"#, "`images` is empty"),
+            ("application/json", r#"{"images":["YQ","?"]}"#, "picture 1 is not standard base64"),
+            ("multipart/form-data", "x", "the form cannot be read"),
+            ("multipart/form-data; boundary=x", "--x--\r\n", "the form has no picture"),
+            (
+                "multipart/form-data; boundary=x",
+                "--x\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\na",
+                "form",
+            ),
+            (
+                "multipart/form-data; boundary=x",
+                "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\na\r\n--x--\r\n",
+                "the form has a field `file`",
+            ),
+        ] {
+            let error = parse(kind, body).await.expect_err(body);
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The server end to end, in process, over real connections on port 0.
+
+mod bad_input;
+mod classify;
+mod client;
+mod frame;
+mod gate;
+mod keys;
+mod lifecycle;
+mod limits;
+mod server;
+mod tasks;
+
+use client::{Reply, call, get, json};
+use server::{Running, World};

@@ -1,0 +1,93 @@
+//! `manylens serve` as a process: its help, its settings, its signals.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_manylens");
+
+fn manylens(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).env_clear().envs(variables.iter().copied());
+    command.output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[test]
+fn help() {
+    insta::assert_snapshot!("serve_help", text(&manylens(&["serve", "--help"], &[]).stdout));
+    insta::assert_snapshot!("classify_help", text(&manylens(&["classify", "--help"], &[]).stdout));
+}
+
+#[test]
+fn no_flag_ends_like_a_variable_that_kubernetes_injects() {
+    let help = text(&manylens(&["serve", "--help"], &[]).stdout);
+    for flag in help.split_whitespace().filter(|word| word.starts_with("--")) {
+        assert!(!["-port", "-host", "-service"].iter().any(|end| flag.ends_with(end)), "{flag}");
+    }
+}
+
+#[test]
+fn print_config_says_where_each_value_comes_from() {
+    let arguments =
+        ["serve", "--print-config", "--backbone", ".", "--data-dir=data", "--threads", "3", "--decode-threads=2"];
+    let variables = [("MANYLENS_LISTEN", "127.0.0.1:9000"), ("MANYLENS_ADMIN_KEY", "secret")];
+    let output = manylens(&arguments, &variables);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let listing = text(&output.stdout);
+    assert!(!listing.contains("secret"));
+    insta::assert_snapshot!("print_config", listing);
+}
+
+#[test]
+fn every_bad_setting_is_reported_at_once() {
+    let arguments =
+        ["serve", "--backbone", "/nowhere", "--listen", "localhost", "--queue-rows-max", "0", "--engine", "gpu"];
+    let output = manylens(&arguments, &[("MANYLENS_HEADER_TIMEOUT_MS", "soon")]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!("bad_settings", text(&output.stderr));
+}
+
+/// A folder with the golden backbone, as people have it.
+fn golden() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rlrr-tiny/");
+    for (name, to) in [("config.json", "config.json"), ("backbone.timm.safetensors", "model.safetensors")] {
+        std::fs::copy(format!("{from}{name}"), folder.path().join(to)).expect("copied");
+    }
+    folder
+}
+
+#[test]
+fn a_process_serves_warns_and_ends() {
+    let folder = golden();
+    let data = folder.path().join("data");
+    let mut child = Command::new(BINARY)
+        .args(["serve", "--engine", "reference", "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--shutdown-delay-ms", "0", "--backbone"])
+        .arg(folder.path())
+        .arg("--data-dir")
+        .arg(&data)
+        .env("MANYLENS_LISTN", "typo")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let mut line_with = |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}"));
+    assert!(line_with("mean nothing").contains("MANYLENS_LISTN"));
+    let line: serde_json::Value = serde_json::from_str(&line_with("listening")).expect("one JSON object a line");
+    let url = format!("http://{}/readyz", line["address"].as_str().expect("an address"));
+    let reply = ureq_get(&url);
+    assert_eq!(reply, 200);
+    let access: serde_json::Value = serde_json::from_str(&line_with("/readyz")).expect("one JSON object a line");
+    assert_eq!((&access["status"], &access["route"]), (&serde_json::json!(200), &serde_json::json!("/readyz")));
+    let kill = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+    assert!(kill.success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+fn ureq_get(url: &str) -> u16 {
+    ureq::get(url).call().expect("an answer").status().as_u16()
+}
