@@ -54,7 +54,7 @@ def encoded(task, pictures, query):
 
 def multipart(task, pictures, query):
     parts = [
-        b'--cut\r\ncontent-disposition: form-data; name="images"; filename="picture"\r\n\r\n' + picture + b"\r\n"
+        b'--cut\r\ncontent-disposition: form-data; name="image"; filename="picture"\r\n\r\n' + picture + b"\r\n"
         for picture in pictures
     ]
     body = b"".join(parts) + b"--cut--\r\n"

@@ -6,6 +6,7 @@ labels, …), both written by the PyTorch reference.
 
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,4 +39,4 @@ def import_task(binary, backbone, folder, task, out):
         labels.write_text("".join(f"{label}\n" for label in described["labels"]))
         command = [binary, "import", "official", Path(folder) / f"{task}.adapter.safetensors", "--backbone", backbone]
         command += ["--labels", f"@{labels}", "--preprocess", settings, "--pooling", described["pooling"], "--out", out]
-        subprocess.run([str(part) for part in command], check=True)
+        subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr)
