@@ -2,6 +2,7 @@
 
 mod config;
 mod merged;
+mod onnx;
 mod target;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use super::{ADAPTER_BYTES_MAX, Error, file};
 use crate::adapter::Layout;
 use crate::adapter::format::{self, Limits};
 use crate::backbone::{LoadOptions, Loaded, load};
+use crate::engine::onnx::Dialect;
 use merged::Checkpoint;
 
 /// What to export.
@@ -35,6 +37,13 @@ pub enum Out {
         folder: PathBuf,
         /// Whose names.
         names: Names,
+    },
+    /// A classifier of its own as an ONNX file.
+    Onnx {
+        /// The file; weights beyond 2 GB go beside it.
+        file: PathBuf,
+        /// Which operators.
+        dialect: Dialect,
     },
 }
 
@@ -82,6 +91,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             let checkpoint = Checkpoint::of(&backbone, &weights, &adapter, *names).map_err(ExportError::from)?;
             write(folder, &checkpoint)?;
         }
+        Out::Onnx { file, dialect } => onnx::write(file, *dialect, &backbone, weights, &adapter, &bytes)?,
     }
     Ok(ExitCode::SUCCESS)
 }
