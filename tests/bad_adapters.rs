@@ -175,6 +175,8 @@ const METADATA: &[Case] = &[
     ("an empty and a long label", |p| p.say("labels", json!(["", "eleven byte"]))),
     ("labels that are numbers", |p| p.say("labels", json!([1, 2]))),
     ("labels that are no JSON", |p| p.say("labels", "cat,dog")),
+    ("a long lineage", |p| p.say("lineage", json!("x".repeat(300_000)))),
+    ("lineage that is no JSON", |p| p.say("lineage", "by hand")),
     ("temperature below zero", |p| p.say("temperature", -1.5)),
     ("temperature that overflows", |p| p.say("temperature", "1e39")),
     ("temperature in words", |p| p.say("temperature", "warm")),

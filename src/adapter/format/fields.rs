@@ -31,9 +31,16 @@ impl<'p> Fields<'p, String> {
         self.required(key, |text| serde_json::from_str(&text))
     }
 
-    /// JSON text that may be absent.
-    pub fn json_or_default<T: DeserializeOwned + Default>(&mut self, key: &str) -> Option<T> {
-        if self.left.contains_key(key) { self.json(key) } else { Some(T::default()) }
+    /// JSON text of at most so many bytes, null when absent.
+    pub fn free(&mut self, key: &str, bytes_max: usize) -> Option<Value> {
+        let bytes = self.left.get(key).map(String::len);
+        if let Some(bytes) = bytes.filter(|&bytes| bytes > bytes_max) {
+            self.left.remove(key);
+            let expected = format!("at most {bytes_max} bytes");
+            self.problems.push(Problem::new(key, "too long").expected(expected).found(bytes));
+            return None;
+        }
+        if bytes.is_some() { self.json(key) } else { Some(Value::Null) }
     }
 
     /// A JSON object, read key by key by `read`, which gets its fields.

@@ -25,7 +25,11 @@ pub(super) struct Metadata {
 }
 
 /// Reads every key. A file of another format or of a higher version is not looked at further.
-pub(super) fn read(metadata: &BTreeMap<String, String>, problems: &mut Problems) -> Result<Metadata, AdapterError> {
+pub(super) fn read(
+    metadata: &BTreeMap<String, String>,
+    limits: &Limits,
+    problems: &mut Problems,
+) -> Result<Metadata, AdapterError> {
     check_format(metadata)?;
     let mut fields = Fields::metadata(metadata, problems);
     let version = fields.json::<u32>("format_version");
@@ -39,7 +43,7 @@ pub(super) fn read(metadata: &BTreeMap<String, String>, problems: &mut Problems)
         pooling: fields.word("pooling"),
         preprocess: fields.object("preprocess", preprocess),
         temperature: fields.json("temperature"),
-        lineage: fields.json_or_default("lineage"),
+        lineage: fields.free("lineage", limits.lineage_bytes_max),
         extra: fields.rest().into_iter().filter(|(key, _)| key != "format").collect(),
     };
     if version == Some(0) {

@@ -69,6 +69,8 @@ pub struct Limits {
     pub classes_max: usize,
     /// UTF-8 bytes of one label.
     pub label_bytes_max: usize,
+    /// Bytes of the lineage's JSON, which stays in memory.
+    pub lineage_bytes_max: usize,
     /// Problems that one report lists.
     pub problems_max: usize,
 }
@@ -81,6 +83,7 @@ impl Default for Limits {
             header_bytes_max: 8 << 20,
             classes_max: 32_768,
             label_bytes_max: 256,
+            lineage_bytes_max: 256 << 10,
             problems_max: 500,
         }
     }

@@ -10,7 +10,7 @@ use crate::tensors::TensorFile;
 pub fn read(bytes: &[u8], target: &Target<'_>) -> Result<AdapterFile, AdapterError> {
     let file = container::open(bytes, &target.limits)?;
     let mut problems = Problems::new(target.limits.problems_max);
-    let mut metadata = metadata::read(file.metadata(), &mut problems)?;
+    let mut metadata = metadata::read(file.metadata(), &target.limits, &mut problems)?;
     rules::check(&metadata, &target.limits, &mut problems);
     if let Some(found) = metadata.backbone.take_if(|found| found != target.fingerprint && rules::is_fingerprint(found))
     {

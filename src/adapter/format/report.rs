@@ -118,7 +118,7 @@ fn describe(
 ) -> Result<(), AdapterError> {
     let file = container::open(bytes, limits)?;
     let mut problems = Problems::new(limits.problems_max);
-    let metadata = metadata::read(file.metadata(), &mut problems)?;
+    let metadata = metadata::read(file.metadata(), limits, &mut problems)?;
     rules::check(&metadata, limits, &mut problems);
     report.summary = Some(summary(metadata, &file, target.map(|t| t.fingerprint)));
     report.coverage = target.map(|target| coverage(&file, target.layout));

@@ -58,6 +58,7 @@ fn check_labels(labels: &[String], limits: &Limits, problems: &mut Problems) {
     if labels.is_empty() || labels.len() > limits.classes_max {
         let expected = format!("1 to {} labels", limits.classes_max);
         problems.push(Problem::new("labels", "wrong number of labels").expected(expected).found(labels.len()));
+        return;
     }
     let mut seen = HashSet::new();
     for (index, label) in labels.iter().enumerate() {
