@@ -112,12 +112,26 @@ pub struct Description {
     pub tolerance: f32,
 }
 
+/// Floating-point operations per second, a multiplication and an addition being two.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rates {
+    /// What all threads together do on registers: the limit.
+    pub peak_gflops: f64,
+    /// What they do in the linear layers of the backbone, rescaling included.
+    pub linear_gflops: f64,
+}
+
 /// The shared half of an engine. Dropping it frees the weights.
 pub trait Backend: Send + Sync {
     /// Name, precision, kernel.
     fn describe(&self) -> Description;
     /// Makes an adapter ready, off the engine's thread. May take long for [`Form::Merged`].
     fn prepare(&self, adapter: Arc<Adapter>, form: Form) -> Result<Lens, EngineError>;
+    /// How fast the machine multiplies, and the linear layers of a batch of that many pictures with it, for an engine
+    /// that can tell. Takes about a second.
+    fn rates(&self, _pictures: usize) -> Option<Rates> {
+        None
+    }
     /// A fresh worker; called at start, and once more when a worker died.
     fn start(&self) -> Result<Box<dyn Engine>, EngineError>;
 }

@@ -61,6 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     let cases = cases::all(&args.forms, &args.batches, &args.tasks);
     let times = measure_all(&*backend, &backbone, image_size, args, &cases)?;
+    let rates = args.batches.iter().max().and_then(|&batch| backend.rates(batch));
     let engine = backend.describe();
     let rows = cases.iter().zip(&times).map(|(&case, times)| Row::new(&engine.engine, case, times));
     let report = Report {
@@ -69,6 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         processor: report::processor(),
         threads: args.settings.threads,
         results: rows.collect(),
+        rates,
         engine,
     };
     if args.json {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::cases::Case;
 use super::measure::percentile;
-use crate::engine::Description;
+use crate::engine::{Description, Rates};
 
 /// What was measured, and on what.
 #[derive(Serialize)]
@@ -23,6 +23,9 @@ pub struct Report {
     pub engine: Description,
     /// One per case.
     pub results: Vec<Row>,
+    /// How near the linear layers come to the machine's limit, at the largest batch, for an engine that can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
 }
 
 /// What one case took.
@@ -73,9 +76,18 @@ impl Report {
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         let Description { engine, precision, kernel, .. } = &self.engine;
         let Self { backbone, image_size, processor, threads, .. } = self;
+        let rates = self.rates.as_ref().map(Self::rates_line).unwrap_or_default();
         format!(
-            "{backbone} at {image_size} px, {engine} {precision} ({kernel}), {threads} threads on {processor}\n{table}"
+            "{backbone} at {image_size} px, {engine} {precision} ({kernel}), {threads} threads on {processor}\n{table}{rates}"
         )
+    }
+}
+
+impl Report {
+    fn rates_line(rates: &Rates) -> String {
+        let Rates { peak_gflops, linear_gflops } = rates;
+        let share = 100.0 * linear_gflops / peak_gflops;
+        format!("\nlinear layers: {linear_gflops:.0} GFLOP/s, {share:.0} % of this machine's {peak_gflops:.0}")
     }
 }
 

@@ -10,6 +10,7 @@ mod buffer;
 mod claims;
 mod kernel;
 mod linear;
+mod measure;
 mod ops;
 mod panels;
 mod pool;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use ndarray::{Array2, s};
 
 use super::budget::{Budget, Reservation};
-use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, patches};
+use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, Rates, patches};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Shape, Weights};
 use crate::vit;
@@ -142,6 +143,10 @@ impl Backend for Native {
         let linears = self.0.packed.linears().merged(&self.0.layout, &adapter.rescale, 1);
         let prepared = Arc::new(Merged { linears, _reserved: reserved });
         Ok(Lens { adapter, form, prepared: Some(prepared), prepared_bytes: bytes })
+    }
+
+    fn rates(&self, pictures: usize) -> Option<Rates> {
+        Some(measure::rates(&self.0, pictures))
     }
 
     fn start(&self) -> Result<Box<dyn Engine>, EngineError> {

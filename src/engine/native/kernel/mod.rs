@@ -74,6 +74,7 @@ impl std::str::FromStr for Precision {
     }
 }
 
+type SpinFn = unsafe fn(turns: usize) -> f32;
 type RescaleFn = unsafe fn(words: usize, from: *const u32, to: *mut u32, scale_out: *const f32, scale_in: *const f32);
 type NormFn = unsafe fn(width: usize, x: *const f32, norm: &Norm, to: *mut u8, to_elements: bool);
 type SoftmaxFn = unsafe fn(padded: usize, scores: *mut f32, scale: f32, to: *mut u8);
@@ -102,6 +103,7 @@ pub struct Kernel {
     pub convert: ConvertFn,
     /// See [`simd::Simd::interleave`]; writes one vector of words.
     pub interleave: InterleaveFn,
+    spin: SpinFn,
     available: fn() -> bool,
 }
 
@@ -120,6 +122,14 @@ impl Kernel {
     /// The rescaling of a panel that many vectors wide.
     pub fn rescale(&self, vectors: usize) -> RescaleFn {
         self.rescale[vectors - 1]
+    }
+
+    /// Multiplies and adds in registers; answers with the number of floating-point operations that it did.
+    pub fn spin(&self, turns: usize) -> u64 {
+        assert!(self.is_available());
+        // SAFETY: the processor has the kernel's instructions; no memory is touched.
+        std::hint::black_box(unsafe { (self.spin)(turns) });
+        (turns * self.rows * self.columns() * self.precision.per_word() * 2) as u64
     }
 
     /// Columns of a full panel.
@@ -199,6 +209,11 @@ macro_rules! kernel {
             }
 
             $(#[$feature])?
+            unsafe fn spin(turns: usize) -> f32 {
+                tiles::spin::<S, { S::ROWS }, { S::VECTORS }>(turns)
+            }
+
+            $(#[$feature])?
             unsafe fn interleave(from: *const u8, pitch: usize, rows: usize, to: *mut u32) {
                 S::store_words(to, S::interleave(from.cast(), pitch, rows));
             }
@@ -242,6 +257,7 @@ macro_rules! kernel {
                 softmax,
                 convert,
                 interleave,
+                spin,
                 available: $available,
             };
         }

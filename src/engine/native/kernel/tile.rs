@@ -179,3 +179,25 @@ pub unsafe fn rescale<S: Simd, const V: usize>(
         }
     }
 }
+
+/// Multiplies and adds in registers only, `turns` times a full tile of words; answers with a sum that depends on it.
+#[inline(always)]
+pub unsafe fn spin<S: Simd, const R: usize, const V: usize>(turns: usize) -> f32 {
+    let mut sums = [[S::splat(0.0); V]; R];
+    let left = std::hint::black_box(S::splat_word(0x3f80_3f80));
+    let right = std::hint::black_box([S::splat_word(0x3a80_3a80); V]);
+    for _ in 0..turns {
+        for sums in &mut sums {
+            for v in 0..V {
+                sums[v] = S::dot(sums[v], left, right[v]);
+            }
+        }
+    }
+    let mut total = S::splat(0.0);
+    for sums in sums {
+        for sum in sums {
+            total = S::add(total, sum);
+        }
+    }
+    S::sum(total)
+}
