@@ -1,14 +1,15 @@
-use std::io::Cursor;
+use std::error::Error;
+use std::io::{self, Cursor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::{ColorType, ImageDecoder, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::error::{Format, ImageError};
-use super::jpeg;
 use super::limits::DecodeLimits;
 use super::orientation::Orientation;
 use super::picture::{Channels, Picture};
 use super::sniff::sniff;
+use super::{gif, jpeg};
 
 /// Bytes of any accepted format to a picture in its own channels and depth.
 ///
@@ -20,22 +21,34 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, ImageError
     limits.check_bytes(bytes.len())?;
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, limits),
-        _ => decode_others(bytes, format, limits),
+        Format::Gif => gif::decode(bytes, limits),
+        Format::Png => decode_by_image(bytes, format, ImageFormat::Png, limits),
+        Format::WebP => decode_by_image(bytes, format, ImageFormat::WebP, limits),
+        Format::Bmp => decode_by_image(bytes, format, ImageFormat::Bmp, limits),
+        Format::Tiff => decode_by_image(bytes, format, ImageFormat::Tiff, limits),
     }));
     decoded.unwrap_or_else(|_| Err(ImageError::Bad { format, why: "its decoder gave up on it".into() }))
 }
 
-fn decode_others(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result<Picture, ImageError> {
-    let fault = |error| fault(format, error);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), outside_format(format));
-    let mut outside = Limits::no_limits();
-    outside.max_alloc = Some(limits.decoded_bytes_max as u64);
-    reader.limits(outside);
+fn decode_by_image(
+    bytes: &[u8],
+    format: Format,
+    outside: ImageFormat,
+    limits: &DecodeLimits,
+) -> Result<Picture, ImageError> {
+    let fault = |error| fault(format, limits, error);
+    if format == Format::WebP && is_cut_riff(bytes) {
+        return Err(ImageError::Truncated { format });
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), outside);
+    let mut memory = Limits::no_limits();
+    memory.max_alloc = Some(limits.decoded_bytes_max as u64);
+    reader.limits(memory);
     let mut decoder = reader.into_decoder().map_err(fault)?;
     let (width, height) = decoder.dimensions();
     limits.check_header(width.into(), height.into(), decoder.total_bytes())?;
     let (channels, deep) = layout(format, decoder.color_type())?;
-    let orientation = decoder.orientation().map_or(Orientation::UPRIGHT, |it| Orientation::from_exif(it.to_exif()));
+    let orientation = decoder.orientation().map_or(Orientation::UPRIGHT, inside);
     let mut data = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
     decoder.read_image(&mut data).map_err(fault)?;
     Picture::new(width as usize, height as usize, channels, deep, data)
@@ -43,15 +56,19 @@ fn decode_others(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result<
         .ok_or_else(|| ImageError::Bad { format, why: "it has no pixels".into() })
 }
 
-fn outside_format(format: Format) -> image::ImageFormat {
-    match format {
-        Format::Jpeg => image::ImageFormat::Jpeg,
-        Format::Png => image::ImageFormat::Png,
-        Format::WebP => image::ImageFormat::WebP,
-        Format::Bmp => image::ImageFormat::Bmp,
-        Format::Gif => image::ImageFormat::Gif,
-        Format::Tiff => image::ImageFormat::Tiff,
-    }
+/// The orientation that an EXIF block states; upright when it states none.
+pub(super) fn orientation_in_exif(block: &[u8]) -> Orientation {
+    image::metadata::Orientation::from_exif_chunk(block).map_or(Orientation::UPRIGHT, inside)
+}
+
+fn inside(orientation: image::metadata::Orientation) -> Orientation {
+    Orientation::from_exif(orientation.to_exif())
+}
+
+/// A RIFF file states its length; WebP's decoders only see a corrupt stream.
+fn is_cut_riff(bytes: &[u8]) -> bool {
+    let stated = bytes.get(4..8).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes);
+    stated.is_none_or(|length| bytes.len() < 8 + length as usize)
 }
 
 fn layout(format: Format, color: ColorType) -> Result<(Channels, bool), ImageError> {
@@ -71,11 +88,22 @@ fn layout(format: Format, color: ColorType) -> Result<(Channels, bool), ImageErr
     })
 }
 
-fn fault(format: Format, error: image::ImageError) -> ImageError {
-    match error {
-        image::ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            ImageError::Truncated { format }
+fn fault(format: Format, limits: &DecodeLimits, error: image::ImageError) -> ImageError {
+    let why = match error {
+        error if ends_early(&error) => return ImageError::Truncated { format },
+        image::ImageError::Limits(_) => {
+            format!("it needs more than {} bytes of memory: send a smaller picture", limits.decoded_bytes_max)
         }
-        other => ImageError::Bad { format, why: other.to_string() },
-    }
+        other => other.to_string(),
+    };
+    ImageError::Bad { format, why }
+}
+
+/// Whether the end of the bytes is at the bottom of it, below whatever layers of errors.
+fn ends_early(error: &(dyn Error + 'static)) -> bool {
+    let as_io = match error.downcast_ref::<image::ImageError>() {
+        Some(image::ImageError::IoError(error)) => Some(error),
+        _ => error.downcast_ref::<io::Error>(),
+    };
+    as_io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) || error.source().is_some_and(ends_early)
 }

@@ -7,11 +7,31 @@ use super::preprocess::Interpolation;
 /// `PRECISION_BITS`).
 pub(super) const FRACTION_BITS: u32 = 32 - 8 - 2;
 
+/// One half, which a fixed-point sum begins with.
+pub(super) const HALF: i32 = 1 << (FRACTION_BITS - 1);
+
+/// Taps that a vector kernel takes at once.
+pub(super) const GROUP: usize = 4;
+
+/// Low bits of a weight that is split into two 16-bit factors.
+pub(super) const SPLIT: u32 = 11;
+
+/// The weights of [`GROUP`] taps, `high * 2^SPLIT + low`: the high parts, then the low ones.
+pub(super) type Group = [i16; 2 * GROUP];
+
 /// For each wanted output pixel, the source pixels that make it and their weights.
 pub(super) struct Taps {
-    /// First source pixel, and where its weights are.
-    outputs: Vec<(usize, Range<usize>)>,
+    outputs: Vec<Output>,
     weights: Vec<i32>,
+    /// The same, split and in groups; the last group of an output is filled up with zeros.
+    groups: Vec<Group>,
+}
+
+/// One output pixel: its first source pixel, and where its weights are.
+struct Output {
+    first: usize,
+    weights: Range<usize>,
+    groups: Range<usize>,
 }
 
 impl Taps {
@@ -21,7 +41,7 @@ impl Taps {
         let scale = axis.input as f64 / axis.output as f64;
         let stretch = if antialias { scale.max(1.0) } else { 1.0 };
         let reach = filter.support() * stretch;
-        let mut taps = Self { outputs: Vec::with_capacity(axis.window.len()), weights: Vec::new() };
+        let mut taps = Self { outputs: Vec::with_capacity(axis.window.len()), weights: vec![], groups: vec![] };
         if axis.input == axis.output {
             axis.window.clone().for_each(|output| taps.push(output, &[1.0]));
             return taps;
@@ -40,14 +60,21 @@ impl Taps {
 
     fn push(&mut self, first: usize, exact: &[f64]) {
         let sum: f64 = exact.iter().sum();
-        let begin = self.weights.len();
+        let (weights, groups) = (self.weights.len(), self.groups.len());
         self.weights.extend(exact.iter().map(|weight| fixed(weight / sum)));
-        self.outputs.push((first, begin..self.weights.len()));
+        self.groups.extend(self.weights[weights..].chunks(GROUP).map(split));
+        let (weights, groups) = (weights..self.weights.len(), groups..self.groups.len());
+        self.outputs.push(Output { first, weights, groups });
     }
 
     /// First source pixel and weights of each output pixel, in order.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &[i32])> {
-        self.outputs.iter().map(|(first, range)| (*first, &self.weights[range.clone()]))
+        self.outputs.iter().map(|output| (output.first, &self.weights[output.weights.clone()]))
+    }
+
+    /// First source pixel and grouped weights of each output pixel, in order.
+    pub(super) fn groups(&self) -> impl ExactSizeIterator<Item = (usize, &[Group])> {
+        self.outputs.iter().map(|output| (output.first, &self.groups[output.groups.clone()]))
     }
 
     /// The source pixels that are read at all.
@@ -59,9 +86,18 @@ impl Taps {
 
     /// The same taps for a source that begins at pixel `start` of this one.
     pub(super) fn from(mut self, start: usize) -> Self {
-        self.outputs.iter_mut().for_each(|(first, _)| *first -= start);
+        self.outputs.iter_mut().for_each(|output| output.first -= start);
         self
     }
+}
+
+fn split(weights: &[i32]) -> Group {
+    let mut group = [0; 2 * GROUP];
+    for (at, weight) in weights.iter().enumerate() {
+        group[at] = (weight >> SPLIT) as i16;
+        group[GROUP + at] = (weight & ((1 << SPLIT) - 1)) as i16;
+    }
+    group
 }
 
 /// Rounded half away from zero.

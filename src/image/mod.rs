@@ -3,11 +3,13 @@
 //! A [`Picture`] keeps the channels and the depth of its file, so that one decoding serves adapters of different
 //! habits; [`Picture::pixels`] is Pillow's `convert("RGB")`, resize and crop, value for value.
 
+mod band;
 mod check;
 mod decode;
 mod error;
 mod filter;
 mod geometry;
+mod gif;
 mod jpeg;
 mod kernels;
 mod limits;

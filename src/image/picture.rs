@@ -1,4 +1,7 @@
+use std::ops::Range;
+
 use super::error::ImageError;
+use super::kernels::MARGIN;
 use super::orientation::Orientation;
 use super::pixels::Pixels;
 use super::preprocess::{Alpha, Depth16, Exif, Preprocess};
@@ -98,7 +101,7 @@ impl Picture {
     }
 }
 
-/// A picture read as 8-bit RGB, row by row.
+/// A picture read as 8-bit RGB, a few rows at a time.
 pub(super) struct Rows<'a> {
     picture: &'a Picture,
     orientation: Orientation,
@@ -108,60 +111,59 @@ pub(super) struct Rows<'a> {
     clip: bool,
 }
 
-/// Bytes that every row has after its last pixel, so that a pixel can be read as four bytes. Their values are void.
-pub(super) const MARGIN: usize = 1;
-
 impl Rows<'_> {
     /// Width and height, upright.
     pub(super) fn size(&self) -> (usize, usize) {
         self.orientation.turned_size(self.picture.size())
     }
 
-    /// Row `y`: `3 * width + MARGIN` bytes, in place where the picture is stored like that, else made in `scratch`.
-    pub(super) fn row<'s>(&'s self, y: usize, scratch: &'s mut Vec<u8>) -> &'s [u8] {
+    /// Adjacent rows of `3 * width` bytes with [`MARGIN`] after the last one: in place where the picture is stored
+    /// like that, else made in `scratch`.
+    pub(super) fn block<'s>(&'s self, rows: Range<usize>, scratch: &'s mut Vec<u8>) -> &'s [u8] {
         let picture = self.picture;
-        let (width, _) = self.size();
-        let length = 3 * width;
+        let stride = 3 * self.size().0;
         let in_place = picture.channels == Channels::Rgb && !picture.deep && self.orientation == Orientation::UPRIGHT;
-        if in_place && let Some(row) = picture.data.get(y * length..(y + 1) * length + MARGIN) {
-            return row;
+        if in_place && let Some(block) = picture.data.get(rows.start * stride..rows.end * stride + MARGIN) {
+            return block;
         }
-        scratch.resize(length + MARGIN, 0);
-        let out = &mut scratch[..length];
+        scratch.resize(rows.len() * stride + MARGIN, 0);
+        let out = &mut scratch[..rows.len() * stride];
         match (picture.channels, picture.deep) {
-            (Channels::Grey, false) => self.fill(y, out, |[v]: [u8; 1]| [v; 3]),
-            (Channels::GreyAlpha, false) => self.fill(y, out, |[v, a]: [u8; 2]| self.over([v; 3], a)),
-            (Channels::Rgb, false) => self.fill(y, out, |rgb: [u8; 3]| rgb),
-            (Channels::Rgba, false) => self.fill(y, out, |[r, g, b, a]: [u8; 4]| self.over([r, g, b], a)),
-            (Channels::Grey, true) => self.fill(y, out, |v: [u8; 2]| [self.narrow_grey(v); 3]),
+            (Channels::Grey, false) => self.fill(rows, out, |[v]: [u8; 1]| [v; 3]),
+            (Channels::GreyAlpha, false) => self.fill(rows, out, |[v, a]: [u8; 2]| self.over([v; 3], a)),
+            (Channels::Rgb, false) => self.fill(rows, out, |rgb: [u8; 3]| rgb),
+            (Channels::Rgba, false) => self.fill(rows, out, |[r, g, b, a]: [u8; 4]| self.over([r, g, b], a)),
+            (Channels::Grey, true) => self.fill(rows, out, |v: [u8; 2]| [self.narrow_grey(v); 3]),
             (Channels::GreyAlpha, true) => {
-                self.fill(y, out, |[v, w, a, b]: [u8; 4]| self.over([self.narrow([v, w]); 3], self.narrow([a, b])))
+                self.fill(rows, out, |[v, w, a, b]: [u8; 4]| self.over([self.narrow([v, w]); 3], self.narrow([a, b])))
             }
-            (Channels::Rgb, true) => self.fill(y, out, |[r, s, g, h, b, c]: [u8; 6]| {
+            (Channels::Rgb, true) => self.fill(rows, out, |[r, s, g, h, b, c]: [u8; 6]| {
                 [self.narrow([r, s]), self.narrow([g, h]), self.narrow([b, c])]
             }),
-            (Channels::Rgba, true) => self.fill(y, out, |[r, s, g, h, b, c, a, z]: [u8; 8]| {
+            (Channels::Rgba, true) => self.fill(rows, out, |[r, s, g, h, b, c, a, z]: [u8; 8]| {
                 self.over([self.narrow([r, s]), self.narrow([g, h]), self.narrow([b, c])], self.narrow([a, z]))
             }),
         }
         scratch
     }
 
-    /// Writes the row's pixels, each made by `rgb` from its `N` stored bytes.
-    fn fill<const N: usize>(&self, y: usize, out: &mut [u8], rgb: impl Fn([u8; N]) -> [u8; 3]) {
+    /// Writes the rows' pixels, each made by `rgb` from its `N` stored bytes.
+    fn fill<const N: usize>(&self, rows: Range<usize>, out: &mut [u8], rgb: impl Fn([u8; N]) -> [u8; 3]) {
         let (pixels, _) = self.picture.data.as_chunks::<N>();
-        let (first, step) = self.orientation.row(y, self.picture.size());
         let (out, _) = out.as_chunks_mut::<3>();
-        if step == 1 {
-            for (out, pixel) in out.iter_mut().zip(&pixels[first..]) {
+        let width = self.size().0;
+        if self.orientation == Orientation::UPRIGHT {
+            for (out, pixel) in out.iter_mut().zip(&pixels[rows.start * width..]) {
                 *out = rgb(*pixel);
             }
             return;
         }
-        let mut at = first;
-        for out in out {
-            *out = rgb(pixels[at]);
-            at = at.wrapping_add_signed(step);
+        // Column by column: in a picture that lies on its side, adjacent rows are adjacent pixels.
+        let lines: Vec<(usize, isize)> = rows.map(|y| self.orientation.row(y, self.picture.size())).collect();
+        for x in 0..width {
+            for (line, &(first, step)) in lines.iter().enumerate() {
+                out[line * width + x] = rgb(pixels[first.wrapping_add_signed(step * x as isize)]);
+            }
         }
     }
 

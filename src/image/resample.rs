@@ -1,9 +1,8 @@
-use std::ops::Range;
-
-use super::filter::{FRACTION_BITS, Filter, Taps, nearest};
+use super::band::Band;
+use super::filter::{Filter, Taps, nearest};
 use super::geometry::Plan;
-use super::kernels;
-use super::picture::{MARGIN, Rows};
+use super::kernels::{self, MARGIN};
+use super::picture::Rows;
 use super::preprocess::Preprocess;
 
 /// The final picture, `[side, side, 3]`.
@@ -39,12 +38,12 @@ fn filtered(rows: &Rows<'_>, plan: &Plan, filter: Filter, antialias: bool) -> Ve
 }
 
 fn horizontal_first(rows: &Rows<'_>, across: &Taps, down: &Taps, window: &mut [u8]) {
-    let stride = 3 * across.iter().len();
+    let (source, stride) = (3 * rows.size().0, 3 * across.iter().len());
     let mut scratch = Vec::new();
     let mut narrowed = Band::new(stride, down);
     for ((first, weights), out) in down.iter().zip(window.chunks_exact_mut(stride)) {
-        let lines = narrowed.lines(first, weights.len(), |y, line| {
-            kernels::horizontal(rows.row(y, &mut scratch), across, line);
+        let lines = narrowed.lines(first, weights.len(), |new, lines| {
+            kernels::horizontal(rows.block(new, &mut scratch), source, across, lines);
         });
         kernels::vertical(lines, weights, out);
     }
@@ -54,48 +53,17 @@ fn vertical_first(rows: &Rows<'_>, across: Taps, down: &Taps, window: &mut [u8])
     let columns = across.span();
     let (stride, across) = (3 * columns.len(), across.from(columns.start));
     let mut scratch = Vec::new();
-    let mut source = Band::new(stride, down);
+    let mut wide = Band::new(stride, down);
     let mut line = vec![0; stride + MARGIN];
     for ((first, weights), out) in down.iter().zip(window.chunks_exact_mut(3 * across.iter().len())) {
-        let lines = source.lines(first, weights.len(), |y, line| {
-            line.copy_from_slice(&rows.row(y, &mut scratch)[3 * columns.start..3 * columns.end]);
+        let lines = wide.lines(first, weights.len(), |new, lines| {
+            let block = rows.block(new, &mut scratch).chunks(3 * rows.size().0);
+            for (line, row) in lines.chunks_exact_mut(stride).zip(block) {
+                line.copy_from_slice(&row[3 * columns.start..3 * columns.end]);
+            }
         });
         kernels::vertical(lines, weights, &mut line[..stride]);
-        kernels::horizontal(&line, &across, out);
-    }
-}
-
-/// The few adjacent lines that one output line is made of, kept while the next ones need them: small enough to stay
-/// in the first cache, whatever the picture's height.
-struct Band {
-    stride: usize,
-    lines: Vec<u8>,
-    /// Picture rows that `lines` holds from `begin` on.
-    held: Range<usize>,
-    begin: usize,
-}
-
-impl Band {
-    fn new(stride: usize, down: &Taps) -> Self {
-        let most = down.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
-        Self { stride, lines: vec![0; 2 * most * stride], held: 0..0, begin: 0 }
-    }
-
-    /// Lines `first..first + count`, which never move up; new ones are written by `make`.
-    fn lines(&mut self, first: usize, count: usize, mut make: impl FnMut(usize, &mut [u8])) -> &[u8] {
-        let kept = first.min(self.held.end).max(self.held.start);
-        self.begin += (kept - self.held.start) * self.stride;
-        self.held = if kept < self.held.end { kept..self.held.end } else { first..first };
-        if self.begin + count * self.stride > self.lines.len() {
-            self.lines.copy_within(self.begin..self.begin + self.held.len() * self.stride, 0);
-            self.begin = 0;
-        }
-        for y in self.held.end..first + count {
-            let at = self.begin + (y - self.held.start) * self.stride;
-            make(y, &mut self.lines[at..at + self.stride]);
-            self.held.end = y + 1;
-        }
-        &self.lines[self.begin..self.begin + count * self.stride]
+        kernels::horizontal(&line, stride, &across, out);
     }
 }
 
@@ -104,7 +72,7 @@ fn sample(rows: &Rows<'_>, plan: &Plan) -> Vec<u8> {
     let mut window = Vec::with_capacity(3 * columns.len() * plan.vertical.window.len());
     let mut scratch = Vec::new();
     for y in nearest(&plan.vertical) {
-        let row = rows.row(y, &mut scratch);
+        let row = rows.block(y..y + 1, &mut scratch);
         for &x in &columns {
             window.extend_from_slice(&row[3 * x..3 * x + 3]);
         }
@@ -126,5 +94,88 @@ fn on_canvas(window: &[u8], plan: &Plan, color: [u8; 3]) -> Vec<u8> {
     canvas
 }
 
-/// The rounding half of the fixed-point sums.
-pub(super) const HALF: i32 = 1 << (FRACTION_BITS - 1);
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::picture::{Channels, Picture};
+    use super::super::preprocess::{Alpha, Depth16, Exif, Interpolation, Preprocess, Resize};
+    use super::super::{Pixels, orientation::Orientation};
+
+    fn side() -> impl Strategy<Value = usize> {
+        prop_oneof![1_usize..8, 1_usize..300, Just(1000)]
+    }
+
+    fn preprocess() -> impl Strategy<Value = Preprocess> {
+        let resize = prop_oneof![Just(Resize::Squash), Just(Resize::ShortEdge), Just(Resize::Pad)];
+        let interpolation =
+            prop_oneof![Just(Interpolation::Nearest), Just(Interpolation::Bilinear), Just(Interpolation::Bicubic)];
+        let alpha = prop_oneof![Just(Alpha::Drop), Just(Alpha::White), Just(Alpha::Black)];
+        let exif = prop_oneof![Just(Exif::Apply), Just(Exif::Ignore)];
+        let sizes = (1_usize..80).prop_flat_map(|size| (Just(size), 1..=size));
+        (resize, interpolation, alpha, exif, sizes, any::<(bool, [u8; 3])>()).prop_map(
+            |(resize, interpolation, alpha, exif, (size, crop), (antialias, color))| Preprocess {
+                resize,
+                size,
+                interpolation,
+                antialias,
+                pad_color: (resize == Resize::Pad).then_some(color),
+                crop: Some(crop),
+                alpha,
+                depth16: Depth16::Scale,
+                mean: [0.5; 3],
+                std: [0.5; 3],
+                exif,
+            },
+        )
+    }
+
+    fn channels() -> impl Strategy<Value = (Channels, usize)> {
+        prop_oneof![
+            Just((Channels::Grey, 1)),
+            Just((Channels::GreyAlpha, 2)),
+            Just((Channels::Rgb, 3)),
+            Just((Channels::Rgba, 4)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_picture_fits_and_a_plain_one_stays_plain(
+            (width, height) in (side(), side()),
+            (channels, samples) in channels(),
+            deep: bool,
+            tag in 0_u8..=9,
+            value: u8,
+            preprocess in preprocess(),
+        ) {
+            let bytes = width * height * samples * if deep { 2 } else { 1 };
+            let picture = Picture::new(width, height, channels, deep, vec![value; bytes]).unwrap();
+            let pixels = picture.turned(Orientation::from_exif(tag)).pixels(&preprocess).unwrap();
+            let side = preprocess.final_size();
+            prop_assert_eq!(pixels.size(), (side, side));
+            let Pixels::U8 { data, .. } = pixels else { panic!("bytes stay bytes") };
+            prop_assert_eq!(data.len(), 3 * side * side);
+            let transparent = matches!(channels, Channels::GreyAlpha | Channels::Rgba);
+            let background = match preprocess.alpha {
+                Alpha::Drop => None,
+                Alpha::White => Some(255),
+                Alpha::Black => Some(0),
+            };
+            let expected = match background {
+                Some(back) if transparent => over(value, back),
+                _ => value,
+            };
+            let pad = preprocess.pad_color;
+            for pixel in data.chunks_exact(3) {
+                prop_assert!(pixel == [expected; 3] || pad.is_some_and(|color| pixel == color), "{:?}", pixel);
+            }
+        }
+    }
+
+    /// A value with itself as its alpha, over grey.
+    fn over(value: u8, back: u8) -> u8 {
+        let alpha = f64::from(value) / 255.0;
+        (f64::from(value) * alpha + f64::from(back) * (1.0 - alpha)).round() as u8
+    }
+}

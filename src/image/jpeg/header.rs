@@ -1,5 +1,4 @@
-use image::metadata::Orientation as OutsideOrientation;
-
+use super::super::decode::orientation_in_exif;
 use super::super::error::ImageError;
 use super::super::orientation::Orientation;
 use super::{FORMAT, bad};
@@ -50,8 +49,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Header, ImageError> {
                 frame = Some(read_frame(marker, body)?);
             }
             APP1 => {
-                let exif = body.strip_prefix(b"Exif\0\0").and_then(OutsideOrientation::from_exif_chunk);
-                orientation = exif.map_or(orientation, |it| Orientation::from_exif(it.to_exif()));
+                orientation = body.strip_prefix(b"Exif\0\0").map_or(orientation, orientation_in_exif);
             }
             START_OF_SCAN => {
                 let mut header = frame.ok_or_else(|| bad("a scan comes before the frame's size".into()))?;
