@@ -42,25 +42,18 @@ impl<'a> Call<'a> {
         call
     }
 
-    /// Waits for the rows, until the deadline if there is one. A row that is running by then ends unheard.
+    /// Waits for the rows. At the deadline those that do not run yet are told; those that run are waited for, so that
+    /// a row is never called late although it ran.
     pub async fn finish(mut self) -> Vec<Row> {
-        let late = match self.deadline {
-            None => {
-                self.receive().await;
-                false
-            }
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), self.receive()).await.is_err(),
-        };
-        if late {
+        if let Some(deadline) = self.deadline
+            && tokio::time::timeout_at(deadline.into(), self.receive()).await.is_err()
+        {
             self.serving.sweep();
-            while let Ok(reply) = self.replies.try_recv() {
-                self.keep(reply);
-            }
         }
-        let why = if late { RowError::Deadline } else { RowError::EngineFailed("the row was lost".into()) };
+        self.receive().await;
         let versions = self.versions;
         let rows = std::mem::take(&mut self.rows).into_iter().enumerate();
-        rows.map(|(at, row)| row.unwrap_or_else(|| unanswered(at, versions, why.clone()))).collect()
+        rows.map(|(at, row)| row.unwrap_or_else(|| lost(at, versions))).collect()
     }
 
     async fn receive(&mut self) {
@@ -72,15 +65,16 @@ impl<'a> Call<'a> {
 
     fn keep(&mut self, reply: Reply) {
         let Reply { row: at, result, timings, batch_rows } = reply;
-        let row = Row { result, timings, batch_rows, ..unanswered(at, self.versions, RowError::Deadline) };
+        let row = Row { result, timings, batch_rows, ..lost(at, self.versions) };
         self.rows[at] = Some(row);
         self.missing -= 1;
     }
 }
 
-fn unanswered(at: usize, versions: usize, why: RowError) -> Row {
-    let (picture, version) = (at / versions, at % versions);
-    Row { picture, version, result: Err(why), timings: Timings::default(), batch_rows: 0 }
+/// A row that no thread answered, which is a mistake of ours.
+fn lost(at: usize, versions: usize) -> Row {
+    let result = Err(RowError::EngineFailed("the row was lost".into()));
+    Row { picture: at / versions, version: at % versions, result, timings: Timings::default(), batch_rows: 0 }
 }
 
 impl Drop for Call<'_> {

@@ -195,16 +195,20 @@ async fn a_picture_that_comes_too_late_is_not_even_decoded() {
 }
 
 #[tokio::test]
-async fn a_row_that_runs_at_its_deadline_counts_as_what_became_of_it() {
-    let bench = Bench::new(settings());
+async fn a_row_that_runs_at_its_deadline_is_answered_and_the_rest_of_its_call_is_late() {
+    let bench = Bench::new(Settings { batch_rows_max: 1, ..settings() });
     bench.fake.hold();
-    let deadline = Some(Instant::now() + Duration::from_secs(1));
-    let call = bench.spawn(Request { deadline, ..bench.request(&[&[1]], &[version("a", 1.0, 2)]) });
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let request = bench.request(&[&[1], &[2]], &[version("a", 1.0, 2)]);
+    let call = bench.spawn(Request { deadline: Some(deadline), ..request });
     until(|| !bench.fake.batches().is_empty()).await;
-    assert!(matches!(call.await.unwrap()[0].result, Err(RowError::Deadline)), "the caller is told in time");
+    until(|| bench.rows("a", Outcome::Deadline) == 1).await;
+    assert!(Instant::now() >= deadline && !call.is_finished());
     bench.fake.release();
-    bench.serving.admission.emptied().await;
-    assert_eq!((bench.rows("a", Outcome::Ok), bench.rows("a", Outcome::Deadline), bench.engine_rows()), (1, 0, 1));
+    let rows = call.await.unwrap();
+    assert_eq!(rows[0].result.as_ref().unwrap(), &[1.0, 1.0]);
+    assert!(matches!(rows[1].result, Err(RowError::Deadline)));
+    assert_eq!((bench.rows("a", Outcome::Ok), bench.engine_rows()), (1, 1));
 }
 
 #[tokio::test]
