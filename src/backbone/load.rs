@@ -13,6 +13,7 @@ use crate::tensors::{Mapped, TensorError, TensorFile};
 
 /// A config with 21,000 labels is about 1 MB.
 const CONFIG_BYTES_MAX: u64 = 16 << 20;
+const CONFIG: &str = "config.json";
 const CHECKPOINT: &str = "model.safetensors";
 
 /// What the caller knows better than the folder.
@@ -35,6 +36,17 @@ pub struct Loaded {
     pub report: LoadReport,
 }
 
+/// The files of a backbone, as bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// Where the checkpoint came from, for messages; its extension says whether it is an .npz or a .safetensors.
+    pub path: &'a Path,
+    /// The checkpoint's bytes.
+    pub checkpoint: &'a [u8],
+    /// config.json's bytes, where there is one.
+    pub config: Option<&'a [u8]>,
+}
+
 /// Loads a folder with config.json and model.safetensors, or a Google .npz, in any spelling that `inspect` names.
 ///
 /// The checkpoint is mapped while its tensors are read, and never touched again.
@@ -44,16 +56,27 @@ pub struct Loaded {
 /// them at once.
 pub fn load(folder: &Path, options: &LoadOptions) -> Result<Loaded, BackboneError> {
     let path = find_checkpoint(folder)?;
-    let stated = read_config(&folder.join("config.json"))?;
+    let config = read_config(&folder.join(CONFIG))?;
     let mapped = Mapped::open(&path).map_err(|error| match error {
         TensorError::Io { path, source } => BackboneError::Io { path, source },
         other => BackboneError::File { path: path.clone(), why: other.to_string() },
     })?;
-    let file = |why: String| BackboneError::File { path: path.clone(), why };
-    if path.extension().is_some_and(|e| e == "npz") {
-        read(&path, &Npz::parse(mapped.bytes()).map_err(file)?, &stated, options)
+    from_bytes(&Files { path: &path, checkpoint: mapped.bytes(), config: config.as_deref() }, options)
+}
+
+/// What [`load`] does once the files are read or mapped.
+///
+/// # Errors
+/// As `load`'s.
+pub fn from_bytes(files: &Files<'_>, options: &LoadOptions) -> Result<Loaded, BackboneError> {
+    let &Files { path, checkpoint, config } = files;
+    let config_file = |why| BackboneError::File { path: path.with_file_name(CONFIG), why };
+    let stated = config.map(config::parse).transpose().map_err(config_file)?.unwrap_or_default();
+    let file = |why| BackboneError::File { path: path.to_owned(), why };
+    if path.extension().is_some_and(|extension| extension == "npz") {
+        read(path, &Npz::parse(checkpoint).map_err(file)?, &stated, options)
     } else {
-        read(&path, &TensorFile::parse(mapped.bytes()).map_err(|e| file(e.to_string()))?, &stated, options)
+        read(path, &TensorFile::parse(checkpoint).map_err(|error| file(error.to_string()))?, &stated, options)
     }
 }
 
@@ -133,21 +156,21 @@ fn choose_checkpoint(names: &BTreeSet<String>) -> Result<&str, String> {
     }
 }
 
-/// A folder without config.json states nothing.
-fn read_config(path: &Path) -> Result<Stated, BackboneError> {
+/// The config's bytes; a folder may have none.
+fn read_config(path: &Path) -> Result<Option<Vec<u8>>, BackboneError> {
     let io = |source| BackboneError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Stated::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io(error)),
     };
     let mut bytes = Vec::new();
     file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
-    let stated = match bytes.len() as u64 > CONFIG_BYTES_MAX {
-        true => Err(format!("is larger than {CONFIG_BYTES_MAX} bytes")),
-        false => config::parse(&bytes),
-    };
-    stated.map_err(|why| BackboneError::File { path: path.to_owned(), why })
+    if bytes.len() as u64 > CONFIG_BYTES_MAX {
+        let why = format!("is larger than {CONFIG_BYTES_MAX} bytes");
+        return Err(BackboneError::File { path: path.to_owned(), why });
+    }
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ mod write;
 
 pub use error::{BackboneError, BackboneProblem};
 pub use fingerprint::fingerprint;
-pub use load::{LoadOptions, Loaded, load};
+pub use load::{Files, LoadOptions, Loaded, from_bytes, load};
 pub use positions::PositionTables;
 pub use random::random;
 pub use report::{Ignored, LoadReport};
