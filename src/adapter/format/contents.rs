@@ -19,31 +19,37 @@ pub(super) struct Contents<'a, 'p> {
 }
 
 impl Contents<'_, '_> {
-    /// The flat vector. A head-only adapter may leave segments out; those that it has must be neutral.
+    /// The flat vector.
     pub fn rescale(&mut self, layout: &Layout, method: Method) -> Option<Arc<[f32]>> {
-        let mut flat = match method {
-            Method::Rlrr => vec![0.0; layout.len()],
-            Method::Linear => Vec::new(),
-        };
+        match method {
+            Method::Rlrr => self.every_segment(layout),
+            Method::Linear => self.neutral_segments(layout),
+        }
+    }
+
+    fn every_segment(&mut self, layout: &Layout) -> Option<Arc<[f32]>> {
+        let mut flat = vec![0.0; layout.len()];
         let mut complete = true;
         for segment in layout.segments() {
-            if method == Method::Linear && self.shape(&segment.name).is_none() {
-                continue;
-            }
-            let Some(values) = self.values(&segment.name, &[segment.range.len()]) else {
-                complete = false;
-                continue;
-            };
-            match method {
-                Method::Rlrr => flat[segment.range.clone()].copy_from_slice(&values),
-                Method::Linear if values.iter().any(|&v| v != segment.neutral) => {
-                    let problem = Problem::new(&segment.name, "the method linear is a head only; this tensor rescales");
-                    self.problems.push(problem.expected(format!("{} everywhere, or no tensor", segment.neutral)));
-                }
-                Method::Linear => {}
+            match self.values(&segment.name, &[segment.range.len()]) {
+                Some(values) => flat[segment.range.clone()].copy_from_slice(&values),
+                None => complete = false,
             }
         }
-        complete.then(|| if method == Method::Linear { layout.neutral() } else { flat.into() })
+        complete.then(|| flat.into())
+    }
+
+    /// A head-only file may leave segments out; those that it has must be neutral.
+    fn neutral_segments(&mut self, layout: &Layout) -> Option<Arc<[f32]>> {
+        let file = self.file;
+        for segment in layout.segments().iter().filter(|segment| file.with(&segment.name, |_| ()).is_some()) {
+            let Some(values) = self.values(&segment.name, &[segment.range.len()]) else { continue };
+            if values.iter().any(|&value| value != segment.neutral) {
+                let problem = Problem::new(&segment.name, "the method linear is a head only; this tensor rescales");
+                self.problems.push(problem.expected(format!("{} everywhere, or no tensor", segment.neutral)));
+            }
+        }
+        Some(layout.neutral())
     }
 
     /// The classifier of `features` inputs; as many classes as labels.
@@ -66,16 +72,12 @@ impl Contents<'_, '_> {
 
     /// The known answers, if there are any, for pictures of `side` pixels.
     pub fn probe(&mut self, classes: usize, side: usize) -> Option<Probe> {
-        let (pixels, logits) = (self.shape(PROBE_PIXELS), self.shape(PROBE_LOGITS));
-        let missing = match (&pixels, &logits) {
-            (Some(_), None) => Some((PROBE_LOGITS, PROBE_PIXELS)),
-            (None, Some(_)) => Some((PROBE_PIXELS, PROBE_LOGITS)),
-            _ => None,
-        };
-        if let Some((missing, there)) = missing {
+        let (pixels, has_logits) = (self.shape(PROBE_PIXELS), self.shape(PROBE_LOGITS).is_some());
+        if pixels.is_some() != has_logits {
+            let (missing, there) = if has_logits { (PROBE_PIXELS, PROBE_LOGITS) } else { (PROBE_LOGITS, PROBE_PIXELS) };
             self.problems.push(Problem::new(missing, format!("missing tensor; {there} needs it")));
         }
-        let pixels = pixels?;
+        let pixels = pixels.filter(|_| has_logits)?;
         let count = pixels.first().copied().unwrap_or(0);
         if !(1..=PROBE_PICTURES_MAX).contains(&count) || pixels != [count, side, side, 3] {
             let expected = format!("[1 to {PROBE_PICTURES_MAX}, {side}, {side}, 3], the final size of preprocess");
@@ -87,7 +89,6 @@ impl Contents<'_, '_> {
             self.problems.push(Problem::new(PROBE_PIXELS, "wrong type").expected("U8"));
             return None;
         };
-        logits?;
         let logits = self.values(PROBE_LOGITS, &[count, classes])?;
         Some(Probe { count, pixels, size: (side, side), logits })
     }

@@ -6,6 +6,7 @@ mod names;
 pub mod pickle;
 mod pictures;
 mod preset;
+mod strides;
 
 pub use checkpoint::{CheckpointError, CheckpointLimits, NamedTensor, read as read_checkpoint};
 pub use pictures::probe_pictures;
