@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::backbone::LoadArgs;
 use super::engine::EngineArgs;
 use crate::backbone::Shape;
 use crate::commands::bench::{self, Network};
@@ -18,6 +19,9 @@ pub struct Args {
     /// A backbone's folder instead of a shape
     #[arg(long, value_name = "DIR", conflicts_with = "shape")]
     backbone: Option<PathBuf>,
+
+    #[command(flatten)]
+    load: LoadArgs,
 
     /// Side of the pictures in pixels, a multiple of the patch [default: the backbone's own, 224 for a shape]
     #[arg(long)]
@@ -52,7 +56,10 @@ impl From<Args> for bench::Args {
         let named = |(name, _): &(&str, _)| *name == args.shape;
         let shape = || Shape::NAMED.into_iter().find(named).expect("clap has checked the name");
         Self {
-            network: args.backbone.map_or_else(|| Network::Random(shape()), Network::Folder),
+            network: match args.backbone {
+                Some(folder) => Network::Folder(folder, args.load.into()),
+                None => Network::Random(shape()),
+            },
             image_size: args.image_size,
             engine: args.engine.engine,
             settings: args.engine.settings(),

@@ -24,8 +24,8 @@ use report::{Report, Row};
 pub enum Network {
     /// A named shape with random weights.
     Random((&'static str, Shape)),
-    /// A backbone's folder.
-    Folder(PathBuf),
+    /// A backbone's folder, and what it leaves open.
+    Folder(PathBuf, LoadOptions),
 }
 
 /// What to measure.
@@ -85,15 +85,15 @@ impl Network {
     fn name(&self) -> String {
         match self {
             Self::Random((name, _)) => (*name).to_owned(),
-            Self::Folder(folder) => folder.display().to_string(),
+            Self::Folder(folder, _) => folder.display().to_string(),
         }
     }
 
     fn load(&self, image_size: Option<usize>) -> Result<(Backbone, Weights), Error> {
         match self {
             &Self::Random((_, shape)) => Ok(backbone::random(shape, image_size.unwrap_or(IMAGE_SIZE), 1)),
-            Self::Folder(folder) => {
-                let loaded = backbone::load(folder, &LoadOptions::default())?;
+            Self::Folder(folder, options) => {
+                let loaded = backbone::load(folder, options)?;
                 Ok((loaded.backbone, loaded.weights))
             }
         }

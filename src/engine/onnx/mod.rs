@@ -3,6 +3,7 @@
 //! One copy of the weights is in memory: a canonical file in the cache folder that the runtime maps. The rescaled
 //! weights are computed inside the graph, one group per run, from the adapter's flat vector. A merged adapter has a
 //! session with weights of its own.
+#![forbid(unsafe_code)]
 
 mod cache;
 pub mod export;
@@ -18,7 +19,7 @@ mod threads;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis};
 
 pub use ops::Dialect;
 
@@ -174,7 +175,9 @@ impl Shared {
             let values = &lens.adapter.rescale;
             inputs.push(Input { name: "adapter", shape: vec![values.len()], values });
         }
-        Ok(session.run(&inputs)?.slice_move(s![..rows.len(), ..]))
+        let mut features = session.run(&inputs)?;
+        features.slice_axis_inplace(Axis(0), (..rows.len()).into());
+        Ok(features)
     }
 }
 
