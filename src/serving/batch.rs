@@ -87,11 +87,15 @@ impl Batch {
         pixels.into_iter().map(|n| n / sum).collect()
     }
 
-    /// Counts a batch that the engine was given and that took this long, whatever came of it.
+    /// Rows of all groups.
+    pub fn rows(&self) -> usize {
+        self.groups.iter().map(|group| group.rows.len()).sum()
+    }
+
+    /// Counts a batch that came back from the engine after this long, whatever came of it.
     pub fn count(&self, tickets: &[Ticket], took: Duration, metrics: &Metrics) {
         metrics.batch_rows.observe(tickets.len() as f64);
         metrics.batch_groups.observe(self.groups.len() as f64);
-        metrics.engine_rows_total.inc_by(tickets.len() as f64);
         for (ticket, share) in tickets.iter().zip(self.shares()) {
             metrics.engine_time(ticket.task().map(|task| task.as_str()), share * took.as_secs_f64());
         }

@@ -189,6 +189,7 @@ impl EngineRoom {
         let started = Instant::now();
         tickets.iter_mut().for_each(|ticket| ticket.waited_until(started));
         self.begin(worker, tickets)?;
+        self.metrics.engine_rows_total.inc_by(batch.rows() as f64);
         let logits = compute(engine, &batch.groups());
         let took = started.elapsed();
         let mut tickets = self.end(worker)?;
