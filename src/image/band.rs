@@ -54,3 +54,34 @@ impl Band {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::Filter;
+    use super::super::geometry::Axis;
+    use super::*;
+
+    /// Each line holds its own number, so that a misplaced one shows.
+    #[test]
+    fn each_output_sees_its_own_lines() {
+        for (input, output, antialias) in
+            [(9, 200, true), (200, 9, true), (200, 9, false), (50, 50, true), (1, 5, true)]
+        {
+            let axis = Axis { input, output, window: output / 4..output, offset: 0 };
+            let down = Taps::new(&axis, Filter::Cubic, antialias);
+            let mut band = Band::new(2, &down);
+            let mut made = Vec::new();
+            for (first, weights) in down.iter() {
+                let lines = band.lines(first, weights.len(), |new, lines| {
+                    for (y, line) in new.zip(lines.chunks_exact_mut(2)) {
+                        line.fill(y as u8);
+                        made.push(y);
+                    }
+                });
+                let expected: Vec<u8> = (first..first + weights.len()).flat_map(|y| [y as u8; 2]).collect();
+                assert_eq!(lines, expected, "{input} to {output}");
+            }
+            assert!(made.is_sorted_by(|a, b| a < b), "each line is made once");
+        }
+    }
+}
