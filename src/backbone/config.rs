@@ -235,6 +235,18 @@ mod tests {
         assert_eq!((own.eps, own.activation, own.image), (Some(1e-6), Some(Activation::Gelu), Some((32, 32))));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_config_makes_the_reader_panic(
+            key in "(model_type|architecture|hidden_size|mlp_ratio|image_size|input_size|hidden_act|num_heads)",
+            value in r#"(-?[0-9]{1,20}|1e400|-?[0-9]e[0-9]{1,3}|null|true|"vit"|"dinov2"|\[[0-9, ]{0,9}\]|\{\})"#,
+            model in r#"("model_type": "dinov2"|"architecture": "vit_base"|"hidden_size": 8)"#,
+        ) {
+            let json = format!("{{{model}, \"{key}\": {value}, \"model_args\": {{\"{key}\": {value}}}}}");
+            _ = parse(json.as_bytes());
+        }
+    }
+
     #[test]
     fn what_would_change_the_network_is_refused() {
         let refused = [

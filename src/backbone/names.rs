@@ -335,6 +335,13 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_the_position_table_are_no_part_of_the_backbone() {
+        assert_eq!(HF_DINOV2.slot("embeddings.position_embeddings_224"), None);
+        assert!(ignored("embeddings.position_embeddings_224").is_some());
+        assert!(ignored("embeddings.position_embeddings").is_none());
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let halves = |part: Part| if part.is_whole() { vec![Half::Whole] } else { vec![Half::Weight, Half::Bias] };
         for spelling in SPELLINGS {

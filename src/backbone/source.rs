@@ -6,8 +6,10 @@ use super::npy::{self, Header};
 use crate::archive::{Archive, ArchiveLimits};
 use crate::tensors::{self, Dtype, TensorFile, View};
 
-/// A Google checkpoint of ViT-H has 516 members; none of any known ViT is near the size limit.
-const LIMITS: ArchiveLimits = ArchiveLimits { entries_max: 16_384, entry_bytes_max: 4 << 30 };
+/// A Google checkpoint of ViT-H has 516 members, the largest of 26 MB.
+const LIMITS: ArchiveLimits = ArchiveLimits { entries_max: 16_384, entry_bytes_max: 1 << 30 };
+/// More than any ViT's weights; a small archive that would decompress to more is refused.
+const BYTES_MAX: u64 = 32 << 30;
 
 /// What a checkpoint says about a tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +54,12 @@ impl<'a> Npz<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let archive = Archive::open(bytes, LIMITS).map_err(|e| e.to_string())?;
         let mut headers = BTreeMap::new();
+        let mut bytes: u64 = 0;
         for member in archive.names() {
+            bytes = bytes.saturating_add(archive.size(member).map_err(|e| e.to_string())?);
+            if bytes > BYTES_MAX {
+                return Err(format!("would decompress to more than {BYTES_MAX} bytes"));
+            }
             let name = member.strip_suffix(".npy").ok_or_else(|| format!("{member} is no .npy array"))?;
             let start = archive.read_start(member, npy::START_BYTES_MAX as u64).map_err(|e| e.to_string())?;
             let header = npy::header(&start).map_err(|why| format!("{member} {why}"))?;
@@ -95,6 +102,8 @@ impl Source for Npz<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::archive::testing::archive;
 
@@ -137,5 +146,43 @@ mod tests {
             assert!(npz.read(name).is_err(), "{name}");
         }
         assert!(Npz::parse(&archive(&[("notes.txt", b"hello")])).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_array_is_read_back(shape in prop::collection::vec(0usize..4, 0..4), fortran: bool, seed: u32) {
+            let count: usize = shape.iter().product();
+            let values: Vec<f32> = (0..count).map(|i| (seed as f32) + i as f32).collect();
+            let sizes: String = shape.iter().map(|n| format!("{n}, ")).collect();
+            let order = if fortran { "True" } else { "False" };
+            let member = array("<f4", order, &format!("({sizes})"), &floats(&values));
+            let bytes = archive(&[("a.npy", &member)]);
+            let npz = Npz::parse(&bytes).expect("valid");
+            prop_assert_eq!(&npz.tensors()["a"].shape, &shape);
+            let read = npz.read("a").expect("valid");
+            prop_assert_eq!(read.len(), count);
+            if !fortran || shape.len() < 2 {
+                prop_assert_eq!(read, values);
+            }
+        }
+
+        #[test]
+        fn no_header_makes_the_reader_panic(dictionary in "[{}()',: 0-9a-zA-Z_<|]{0,80}", values: Vec<u8>) {
+            let length = u16::try_from(dictionary.len()).expect("short").to_le_bytes();
+            let member = [b"\x93NUMPY\x01\x00", &length[..], dictionary.as_bytes(), &values].concat();
+            let bytes = archive(&[("a.npy", &member)]);
+            _ = Npz::parse(&bytes).and_then(|npz| npz.read("a"));
+        }
+
+        #[test]
+        fn a_damaged_archive_is_refused_or_read(at: prop::sample::Index, byte: u8) {
+            let member = array("<f4", "False", "(2, 3)", &floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+            let mut bytes = archive(&[("a.npy", &member)]);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(read) = Npz::parse(&bytes).and_then(|npz| npz.read("a")) {
+                prop_assert_eq!(read, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+            }
+        }
     }
 }
