@@ -165,6 +165,7 @@ impl Server {
         let Self { http, manager, serving, listeners: Listeners { api, management }, shutdown } = self;
         let (close, closed) = watch::channel(());
         let face = if management.is_some() { Face::Api } else { Face::Both };
+        http.warn_if_management_is_off(management.as_ref().unwrap_or(&api).address());
         let mut listeners = vec![spawn(&http, api, face, closed.clone())?];
         if let Some(management) = management {
             listeners.push(spawn(&http, management, Face::Management, closed)?);

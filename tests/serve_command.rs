@@ -83,8 +83,13 @@ fn a_process_serves_warns_and_ends() {
     assert_eq!(reply, 200);
     let access: serde_json::Value = serde_json::from_str(&line_with("/readyz")).expect("one JSON object a line");
     assert_eq!((&access["status"], &access["route"]), (&serde_json::json!(200), &serde_json::json!("/readyz")));
-    let kill = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
-    assert!(kill.success());
+    let signal = |name: &str| {
+        let kill = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
+        assert!(kill.success());
+    };
+    signal("-HUP");
+    line_with("keys were read again");
+    signal("-TERM");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Error;
 use crate::client::{Answer, Client, Question};
@@ -37,34 +37,52 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let answers: Vec<_> =
         arguments.pictures.iter().map(|picture| (picture.display().to_string(), ask(picture))).collect();
     if arguments.json {
-        println!("{:#}", json(&answers));
+        println!("{}", serde_json::to_string_pretty(&program(&answers)).unwrap_or_default());
     } else {
         println!("{}", people(&answers));
+        for (picture, error) in answers.iter().filter_map(|(picture, answer)| Some((picture, answer.as_ref().err()?))) {
+            eprintln!("{picture}: {error}");
+        }
     }
     let failed = answers.iter().any(|(_, answer)| answer.is_err());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// `{"results": [{"picture", …the answer} or {"picture", "error"}]}`
-fn json(answers: &[(String, Result<Answer, String>)]) -> Value {
-    let result = |(picture, answer): &(String, Result<Answer, String>)| {
-        let mut result = json!({ "picture": picture });
-        let fields = match answer {
-            Ok(answer) => serde_json::to_value(answer).unwrap_or_default(),
-            Err(error) => json!({ "error": error }),
-        };
-        if let (Value::Object(result), Value::Object(fields)) = (&mut result, fields) {
-            result.extend(fields);
-        }
-        result
+/// What a program reads.
+#[derive(Serialize)]
+struct Printed<'a> {
+    results: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    picture: &'a str,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Answer(&'a Answer),
+    Failed { error: &'a str },
+}
+
+fn program<'a>(answers: &'a [(String, Result<Answer, String>)]) -> Printed<'a> {
+    let line = |(picture, answer): &'a (String, Result<Answer, String>)| Line {
+        picture,
+        outcome: match answer {
+            Ok(answer) => Outcome::Answer(answer),
+            Err(error) => Outcome::Failed { error },
+        },
     };
-    json!({ "results": answers.iter().map(result).collect::<Vec<_>>() })
+    Printed { results: answers.iter().map(line).collect() }
 }
 
 fn people(answers: &[(String, Result<Answer, String>)]) -> String {
     let row = |(picture, answer): &(String, Result<Answer, String>)| match answer {
         Ok(answer) => vec![picture.clone(), decision(answer), others(answer), answer.version.to_string()],
-        Err(error) => vec![picture.clone(), format!("error: {error}"), String::new(), String::new()],
+        Err(_) => vec![picture.clone(), "(error)".into(), String::new(), String::new()],
     };
     table(&["picture", "answer", "most probable", "version"], &answers.iter().map(row).collect::<Vec<_>>())
 }
@@ -103,7 +121,7 @@ mod tests {
     #[test]
     fn a_program_reads_the_answer_beside_its_picture() {
         assert_eq!(
-            json(&answers()).to_string(),
+            serde_json::to_string(&program(&answers())).expect("JSON"),
             r#"{"results":[{"picture":"5.png","task":"digits","version":3,"hash":"sha256:ab","predictions":[{"label":"five","index":5,"probability":0.75}],"decision":{"labels":["five"],"abstained":false}},{"picture":"x.txt","error":"these bytes are no picture"}]}"#
         );
     }
@@ -111,6 +129,6 @@ mod tests {
     #[test]
     fn a_person_reads_a_line_per_picture() {
         let text = people(&answers());
-        assert!(text.contains("five 75.0 %") && text.contains("error: these bytes are no picture"), "{text}");
+        assert!(text.contains("five 75.0 %") && text.contains("(error)"), "{text}");
     }
 }

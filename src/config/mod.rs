@@ -79,7 +79,9 @@ pub struct Network {
     pub admin_listen: Option<SocketAddr>,
     /// Open connections per listener; more wait in the kernel's backlog.
     pub connections_max: usize,
-    /// From a connection's silence to its next complete request head.
+    /// For a connection that says nothing between requests.
+    pub idle_timeout: Duration,
+    /// From the first byte of a request's head to its last.
     pub header_timeout: Duration,
     /// For a whole request body.
     pub body_timeout: Duration,

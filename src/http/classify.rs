@@ -158,8 +158,11 @@ impl Call {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(Vec<Item>, bool, usize), ApiError> {
-        let received = receive(app, trace, headers, body, app.requests.body_bytes_max).await?;
         let rows_max = app.requests.rows_max;
+        if self.versions.len() > rows_max {
+            return Err(too_many_rows(self.versions.len(), rows_max));
+        }
+        let received = receive(app, trace, headers, body, app.requests.body_bytes_max).await?;
         let Pictures { many, files } = split(headers, received.bytes, rows_max).await?;
         let rows = files.len().saturating_mul(self.versions.len());
         if rows > rows_max {

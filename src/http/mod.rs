@@ -29,6 +29,7 @@ pub use keys::Keyring;
 pub use router::{Face, router};
 pub use server::{BindError, Closing, Listener, Open};
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::registry::{Manager, Registry};
 use crate::serving::Serving;
 use error::ApiError;
+use keys::Role;
 
 /// What handlers share. Cloning is cheap.
 #[derive(Clone)]
@@ -77,6 +79,13 @@ impl App {
     /// Shares the parts.
     pub fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
+    }
+
+    /// Says once what every management call will be told.
+    pub fn warn_if_management_is_off(&self, address: SocketAddr) {
+        if !address.ip().is_loopback() && !self.keys.has(Role::Admin) {
+            tracing::warn!(%address, "management is off: there is no admin key, and the listener is not a loopback one");
+        }
     }
 
     /// `/readyz` answers 503 from now on.

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
 use super::access::LocalAddress;
-use super::timed::TimedWrites;
+use super::timed::{Limits, Requests, Timed};
 use crate::config::Network;
 
 /// Connections that the kernel keeps for us while we have no room.
@@ -124,16 +124,24 @@ async fn connection(stream: TcpStream, router: Router, network: &Network, watche
     let local = stream.local_addr().ok().map(LocalAddress);
     // Answers are small and complete: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
+    let requests = Requests::default();
+    let turns = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        turns.turn();
         request.extensions_mut().extend(extension(local));
-        let answer = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let (answer, turns) = (router.clone().oneshot(request.map(Body::new)), turns.clone());
+        async move {
+            let answer = answer.await.unwrap_or_else(|never| match never {});
+            turns.turn();
+            Ok::<_, Infallible>(answer)
+        }
     });
+    let limits = Limits { head: network.header_timeout, write: network.write_timeout };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(network.header_timeout)
+        .header_read_timeout(network.idle_timeout)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(TimedWrites::new(stream, network.write_timeout)), service);
+        .serve_connection(TokioIo::new(Timed::new(stream, limits, requests)), service);
     watcher.watch(connection).await
 }
 

@@ -161,3 +161,19 @@ fn what_happened_is_counted() {
     let described = get(server.address, "/v1/tasks/insects").json();
     assert_eq!(described["counters"]["rows"]["ok"], 1);
 }
+
+#[test]
+fn values_that_are_not_finite_spoil_no_other_row() {
+    let world = World::new();
+    let (server, _) = classify(&world);
+    let mut overflowing = world.adapter(2);
+    overflowing.adapter.head.weight.iter_mut().for_each(|w| *w = f32::MAX);
+    let uploaded = call(server.address, "PUT /v1/tasks/broken", &[], &world.bytes(&overflowing));
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+    let alone = call(server.address, "POST /v1/tasks/broken/classify", &[], &picture(5));
+    assert_eq!((alone.status, alone.error_type().as_str()), (500, "non_finite_output"));
+    let both = call(server.address, "POST /v1/classify?tasks=broken,insects", &[], &picture(5));
+    assert_eq!((both.status, &both.json()["results"][0]["code"]), (200, &json!(500)));
+    let one = call(server.address, "POST /v1/tasks/insects/classify", &[], &picture(5)).json();
+    assert_eq!(both.json()["results"][1], one);
+}

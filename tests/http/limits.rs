@@ -137,6 +137,19 @@ fn a_head_that_never_ends_is_given_up() {
 }
 
 #[test]
+fn a_quiet_connection_is_closed_and_makes_room() {
+    let world = World::new();
+    let server = world.serve_with(|settings| {
+        settings.network.idle_timeout = Duration::from_millis(50);
+        settings.network.connections_max = 1;
+    });
+    // Takes the only place; the next caller waits in the kernel until it is closed.
+    let mut quiet = connect(server.address);
+    assert_eq!(get(server.address, "/healthz").status, 200);
+    assert_eq!(quiet.read(&mut [0; 1]).expect("closed, not reset"), 0);
+}
+
+#[test]
 fn a_body_that_never_ends_is_given_up() {
     let world = World::new();
     let server = world.serve_with(|settings| settings.network.body_timeout = Duration::from_millis(50));

@@ -3,6 +3,7 @@
 mod bad_input;
 mod classify;
 mod client;
+mod commands;
 mod frame;
 mod gate;
 mod keys;

@@ -39,8 +39,13 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::of_seed(7)
+    }
+
+    /// Another seed is another backbone.
+    pub fn of_seed(seed: u64) -> Self {
         let shape = Shape { width: 16, depth: 2, heads: 2, mlp: 32, patch: 8, ..Shape::vit_b16() };
-        let (backbone, weights) = random(shape, SIDE, 7);
+        let (backbone, weights) = random(shape, SIDE, seed);
         Self { backbone, weights, folder: tempfile::tempdir().expect("a folder") }
     }
 
@@ -188,6 +193,7 @@ pub fn settings(data_dir: &Path) -> Settings {
             listen: ([127, 0, 0, 1], 0).into(),
             admin_listen: None,
             connections_max: 64,
+            idle_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),

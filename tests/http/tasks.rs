@@ -166,3 +166,21 @@ fn tasks_survive_and_a_folder_of_adapters_fills_what_is_missing() {
     assert_eq!(get(second.address, "/v1/tasks/birds").json()["version"], 1);
     assert_eq!(get(second.address, TASK).json()["versions"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn a_task_of_another_backbone_is_listed_and_does_not_answer() {
+    let world = World::new();
+    let first = world.serve();
+    put(&first, "", &[], &world.file(1));
+    drop(first);
+    let other = World::of_seed(8);
+    let server = other.serve_with(|settings| settings.store.data_dir = world.data_dir());
+    let task = get(server.address, TASK).json();
+    assert_eq!((&task["status"], &task["versions"][0]["version"]), (&json!("incompatible"), &json!(1)));
+    let line = format!("POST {TASK}/classify");
+    let reply = call(server.address, &line, &[], &picture(1));
+    assert_eq!((reply.status, reply.error_type().as_str()), (503, "incompatible_task"));
+    drop(server);
+    let again = world.serve();
+    assert_eq!(call(again.address, &line, &[], &picture(1)).status, 200, "its files are untouched");
+}

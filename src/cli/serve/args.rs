@@ -109,7 +109,10 @@ pub struct NetworkArgs {
     /// Open connections per listener; more wait in the kernel's backlog
     #[arg(long, value_name = "N", default_value = "1024")]
     pub connections_max: Given<usize>,
-    /// From a connection's silence to its next complete request head
+    /// For a connection that says nothing between requests; longer than any load balancer's own
+    #[arg(long, value_name = "MS", default_value = "75000")]
+    pub idle_timeout_ms: Given<u64>,
+    /// From the first byte of a request's head to its last
     #[arg(long, value_name = "MS", default_value = "15000")]
     pub header_timeout_ms: Given<u64>,
     /// For a whole request body

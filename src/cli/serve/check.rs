@@ -112,6 +112,7 @@ impl NetworkArgs {
             listen: faults.take_or(self.listen, ([127, 0, 0, 1], 0).into()),
             admin_listen: faults.take_optional(self.admin_listen),
             connections_max: faults.at_least(self.connections_max, 1),
+            idle_timeout: positive_ms(self.idle_timeout_ms, faults),
             header_timeout: positive_ms(self.header_timeout_ms, faults),
             body_timeout: positive_ms(self.body_timeout_ms, faults),
             write_timeout: positive_ms(self.write_timeout_ms, faults),
