@@ -4,6 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::Body;
@@ -113,6 +114,31 @@ struct ErrorBody {
     request_id: String,
 }
 
+/// `{"results": […]}`
+#[derive(Deserialize)]
+struct Results {
+    results: Vec<ItemBody>,
+}
+
+/// One of several answers, or why there is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ItemBody {
+    Answer(Answer),
+    Failed { error: String, error_type: String },
+}
+
+impl ItemBody {
+    fn into_result(self) -> Result<Answer, ClientError> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Failed { error, error_type } => {
+                Err(ClientError::Refused { error, error_type, request_id: String::new() })
+            }
+        }
+    }
+}
+
 impl Client {
     /// A server at `http://host:port`, and the key that it wants.
     pub fn new(url: &str, key: Option<String>, timeout: Duration) -> Self {
@@ -122,9 +148,30 @@ impl Client {
 
     /// Asks about one picture. An overloaded server is asked again when it says.
     pub fn classify(&self, question: &Question, picture: &[u8]) -> Result<Answer, ClientError> {
+        let path = format!("/v1/tasks/{}/classify", question.task);
+        let mut query = vec![("top_k", question.top_k.to_string()), ("logits", question.logits.to_string())];
+        query.extend(question.version.map(|version| ("version", version.to_string())));
+        self.ask(&path, &query, picture)
+    }
+
+    /// Asks two versions of a task about one picture, in one batch, for all classes.
+    pub fn classify_by_two(&self, task: &str, versions: [u64; 2], picture: &[u8]) -> Result<[Answer; 2], ClientError> {
+        let [a, b] = versions;
+        let query = [("tasks", format!("{task}@{a},{task}@{b}")), ("top_k", u32::MAX.to_string())];
+        let Results { results } = self.ask("/v1/classify", &query, picture)?;
+        let both = |results: Vec<ItemBody>| <[ItemBody; 2]>::try_from(results).ok();
+        match both(results).map(|both| both.map(ItemBody::into_result)) {
+            Some([Ok(a), Ok(b)]) => Ok([a, b]),
+            Some([Err(error), _] | [_, Err(error)]) => Err(error),
+            None => Err(ClientError::NotOurs { url: self.url.clone(), status: 200 }),
+        }
+    }
+
+    /// Posts a picture until the server is not overloaded.
+    fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)], picture: &[u8]) -> Result<T, ClientError> {
         let mut tries = 1;
         loop {
-            let mut response = self.post(question, picture)?;
+            let mut response = self.post(path, query, picture)?;
             let wait = retry_after(&response).filter(|_| tries < TRIES);
             match wait {
                 Some(wait) => sleep(wait),
@@ -134,20 +181,17 @@ impl Client {
         }
     }
 
-    fn post(&self, question: &Question, picture: &[u8]) -> Result<Response<Body>, ClientError> {
-        let url = format!("{}/v1/tasks/{}/classify", self.url, question.task);
+    fn post(&self, path: &str, query: &[(&str, String)], picture: &[u8]) -> Result<Response<Body>, ClientError> {
+        let url = format!("{}{path}", self.url);
         let mut request = self.agent.post(&url).content_type("application/octet-stream");
-        request = request.query("top_k", question.top_k.to_string()).query("logits", question.logits.to_string());
-        if let Some(version) = question.version {
-            request = request.query("version", version.to_string());
-        }
+        request = query.iter().fold(request, |request, (name, value)| request.query(*name, value));
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         request.send(picture).map_err(|error| self.unreachable(&error))
     }
 
-    fn read(&self, response: &mut Response<Body>) -> Result<Answer, ClientError> {
+    fn read<T: DeserializeOwned>(&self, response: &mut Response<Body>) -> Result<T, ClientError> {
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|error| self.unreachable(&error))?;

@@ -45,18 +45,22 @@ pub fn run(args: ClassifyArgs) -> Result<ExitCode, commands::Error> {
             (task.to_owned(), Some(version))
         }
     };
-    let key = match args.key_file {
-        Some(path) => Some(first_line(path)?),
-        None => std::env::var(KEY_VARIABLES[1]).ok().filter(|key| !key.is_empty()),
-    };
     classify::run(&classify::Arguments {
         pictures: args.pictures,
         question: Question { task, version, top_k: args.top_k, logits: false },
         url: args.url,
-        key,
+        key: inference_key(args.key_file)?,
         timeout: Duration::from_millis(args.timeout_ms),
         json: args.json,
     })
+}
+
+/// The key that clients show: the file's first, or the environment's.
+pub fn inference_key(file: Option<PathBuf>) -> Result<Option<String>, commands::Error> {
+    match file {
+        Some(path) => first_line(path).map(Some),
+        None => Ok(std::env::var(KEY_VARIABLES[1]).ok().filter(|key| !key.is_empty())),
+    }
 }
 
 fn first_line(path: PathBuf) -> Result<String, commands::Error> {

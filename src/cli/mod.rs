@@ -7,6 +7,7 @@
 mod backbone;
 mod bench;
 mod classify;
+mod compare;
 mod engine;
 mod environment;
 mod export;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Classify(classify::ClassifyArgs),
+    Compare(compare::CompareArgs),
     Inspect(inspect::Args),
     Import(import::Args),
     Export(export::Args),
@@ -61,6 +63,7 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(*args, command, matches),
             Self::Classify(args) => classify::run(args),
+            Self::Compare(args) => compare::run(args),
             Self::Export(args) => commands::export::run(&args.into()),
             Self::Inspect(args) => commands::inspect::run(&args.into()),
             Self::Import(args) => import::run(args),

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod classify;
+pub mod compare;
 pub mod export;
 mod file;
 pub mod import;
@@ -54,6 +55,12 @@ pub enum Error {
     /// A key file cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// Pictures to compare on.
+    #[error(transparent)]
+    Pictures(#[from] compare::PicturesError),
+    /// The comparison's page.
+    #[error(transparent)]
+    Html(#[from] compare::HtmlError),
     /// What follows `@` in `--task`.
     #[error("`{0}` is no version: use its number, in digits")]
     Version(String),
