@@ -55,6 +55,9 @@ pub enum Error {
     /// A key file cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// A version compared with itself.
+    #[error("version {0} is named twice: name two versions of the task as --a and --b")]
+    SameVersion(u64),
     /// Pictures to compare on.
     #[error(transparent)]
     Pictures(#[from] compare::PicturesError),

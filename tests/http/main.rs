@@ -4,6 +4,7 @@ mod bad_input;
 mod classify;
 mod client;
 mod commands;
+mod compare;
 mod frame;
 mod gate;
 mod keys;

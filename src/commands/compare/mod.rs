@@ -49,6 +49,10 @@ pub struct HtmlError {
 
 /// Compares and prints. The exit status is 1 when more decisions differ than allowed, or a picture has no answer.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let [a, b] = arguments.versions;
+    if a == b {
+        return Err(Error::SameVersion(a));
+    }
     let pictures = pictures::find(&arguments.pictures)?;
     let comparison = Comparison::of(arguments.versions, &ask_all(arguments, &pictures));
     if let Some(path) = &arguments.html {
