@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::backbone::{Backbone, Weights};
 use crate::config::{KeyFileError, Settings, Shutdown};
@@ -154,9 +154,13 @@ impl Server {
         self.listeners.management.as_ref().map(Listener::address)
     }
 
-    /// What handlers share.
-    pub fn http(&self) -> http::App {
-        self.http.clone()
+    /// Reads the key files again. A file that cannot be used leaves its keys as they were, and is logged.
+    pub fn key_reloader(&self) -> impl Fn() + Send + use<> {
+        let http = self.http.clone();
+        move || match http.keys.reload() {
+            Ok(()) => info!("keys were read again"),
+            Err(error) => error!(%error, "keys stay as they were"),
+        }
     }
 
     /// Serves until `stop`, then lets what is in flight end. `listening` is called once clients can connect. An error

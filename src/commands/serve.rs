@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::Error;
 use crate::app::{Server, Stop};
 use crate::backbone::{self, LoadOptions};
 use crate::config::Settings;
-use crate::{http, telemetry};
+use crate::telemetry;
 
 /// Threads that speak HTTP. They parse and write; pictures are decoded and batches run elsewhere, on threads that have
 /// settings of their own, and want the cores for themselves.
@@ -43,7 +43,8 @@ pub fn run(settings: Settings, unknown_variables: &[String]) -> Result<ExitCode,
 async fn serve(server: Server) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    tokio::spawn(reload(signal(SignalKind::hangup()).map_err(Error::Runtime)?, server.http()));
+    let hangups = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
+    tokio::spawn(on_each(hangups, server.key_reloader()));
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => Stop::AfterDelay,
@@ -54,11 +55,8 @@ async fn serve(server: Server) -> Result<(), Error> {
 }
 
 /// Reads the key files again on SIGHUP.
-async fn reload(mut hangups: Signal, http: http::App) {
+async fn on_each(mut hangups: Signal, reload: impl Fn()) {
     while hangups.recv().await.is_some() {
-        match http.keys.reload() {
-            Ok(()) => info!("keys were read again"),
-            Err(error) => error!(%error, "keys stay as they were"),
-        }
+        reload();
     }
 }

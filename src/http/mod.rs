@@ -1,4 +1,4 @@
-//! The HTTP face: routes, wire types, status codes. Nothing else imports it.
+//! The HTTP face: routes, wire types, status codes. Only `app` imports it.
 //!
 //! A request passes `observe` (id, error body, log line), `drain`, its route's `guard` (keys), and its handler; the
 //! handler reserves bytes before it reads the body, and rows before it hands pictures on.

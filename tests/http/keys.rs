@@ -62,7 +62,7 @@ fn with_keys_only_keys_count() {
         assert_eq!(get(server.address, open).status, 200, "{open}");
     }
     fs::write(&file, "chief\n").expect("written");
-    server.http.keys.reload().expect("readable");
+    (server.reload_keys)();
     assert_eq!(with("boss").error_type(), "unauthorized");
     assert_eq!(with("chief").status, 200);
 }

@@ -17,7 +17,6 @@ use manylens::config::{
 };
 use manylens::engine::reference::Reference;
 use manylens::engine::{Backend, EngineKind, EngineSettings, Form, Group, head};
-use manylens::http::App;
 use manylens::image::{DecodeLimits, Pixels, Preprocess};
 use manylens::registry::Limits;
 use manylens::serving;
@@ -222,7 +221,8 @@ pub fn settings(data_dir: &Path) -> Settings {
 pub struct Running {
     pub address: SocketAddr,
     pub management: Option<SocketAddr>,
-    pub http: App,
+    /// What SIGHUP does.
+    pub reload_keys: Box<dyn Fn() + Send>,
     stop: Option<oneshot::Sender<Stop>>,
     thread: Option<JoinHandle<Result<(), AppError>>>,
 }
@@ -234,7 +234,7 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let server = Server::open_on(settings, backbone, backend)?;
-            let addresses = (server.address(), server.management_address(), server.http());
+            let addresses = (server.address(), server.management_address(), server.key_reloader());
             runtime.expect("a runtime").block_on(async {
                 // Listening begins when the server is first polled, and connections wait for it from then on.
                 let run = server.run(async move { stopped.await.unwrap_or(Stop::AtOnce) }, move || {
@@ -244,8 +244,9 @@ impl Running {
             })
         });
         match ready.recv() {
-            Ok((address, management, http)) => {
-                Self { address, management, http, stop: Some(stop), thread: Some(thread) }
+            Ok((address, management, reload)) => {
+                let reload_keys = Box::new(reload);
+                Self { address, management, reload_keys, stop: Some(stop), thread: Some(thread) }
             }
             Err(_) => panic!("the server did not start: {:?}", thread.join()),
         }
