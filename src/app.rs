@@ -10,19 +10,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::backbone::{Backbone, Weights};
 use crate::config::{KeyFileError, Settings, Shutdown};
-use crate::engine::{self, Backend, EngineError};
-use crate::http::{self, BindError, Closing, Face, Keyring, Listener};
+use crate::engine::{self, Backend, Description, EngineError};
+use crate::http::{self, BindError, Closing, Face, Keyring, Listener, Management};
 use crate::metrics::Metrics;
 use crate::registry::{
     FOLLOW_INTERVAL, ManageError, Manager, Parts, StoreError, TaskName, TaskNameError, UploadOptions,
 };
 use crate::serving::Serving;
+
+/// A change that is in progress may hold the data folder for longer; the server's end does not wait for it.
+const STEP_DOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// After the limit, for answers that say that there is none.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Hexadecimal digits of a fingerprint that tell backbones apart for people.
+const FINGERPRINT_DIGITS: usize = 12;
 
 /// Why the server did not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +122,8 @@ impl Server {
         let Settings { model, store, network, keys, requests, serving, telemetry, shutdown } = settings;
         let keys = Keyring::load(&keys)?;
         let metrics = Arc::new(Metrics::new(telemetry.task_histograms));
-        metrics.set_build_info(&backend.describe(), &backbone.fingerprint.0);
+        let (description, fingerprint) = (backend.describe(), backbone.fingerprint.0.clone());
+        metrics.set_build_info(&description, &fingerprint);
         let serving = Arc::new(Serving::start(backend.clone(), serving, metrics.clone())?);
         let adapter_bytes_max = usize::try_from(store.limits.adapter_bytes_max).unwrap_or(usize::MAX);
         let parts = Parts {
@@ -141,6 +149,8 @@ impl Server {
             access_log: telemetry.access_log,
             draining: AtomicBool::new(false),
         });
+        let management = http.management(listeners.management.as_ref().unwrap_or(&listeners.api).address());
+        announce(&description, &fingerprint, &manager, management);
         Ok(Self { http, manager, serving, listeners, shutdown })
     }
 
@@ -169,7 +179,6 @@ impl Server {
         let Self { http, manager, serving, listeners: Listeners { api, management }, shutdown } = self;
         let (close, closed) = watch::channel(());
         let face = if management.is_some() { Face::Api } else { Face::Both };
-        http.warn_if_management_is_off(management.as_ref().unwrap_or(&api).address());
         let mut listeners = vec![spawn(&http, api, face, closed.clone())?];
         if let Some(management) = management {
             listeners.push(spawn(&http, management, Face::Management, closed)?);
@@ -181,7 +190,7 @@ impl Server {
             stop = stop => {
                 http.start_draining();
                 // A process that waits for the data folder takes over while this one still answers.
-                let _ = tokio::task::spawn_blocking(move || manager.step_down()).await;
+                step_down(manager).await;
                 let delay = if stop == Stop::AtOnce { Duration::ZERO } else { shutdown.delay };
                 info!(delay_ms = delay.as_millis() as u64, "shutting down");
                 sleep(delay).await;
@@ -192,6 +201,40 @@ impl Server {
         drop(close);
         end(listeners, &serving, shutdown.timeout).await;
         ended
+    }
+}
+
+/// Says once what this server is.
+fn announce(description: &Description, fingerprint: &str, manager: &Manager, management: Management) {
+    let tasks = manager.registry().all();
+    let unfit_tasks = tasks.iter().filter(|(_, version)| version.is_err()).count();
+    info!(
+        engine = description.engine,
+        precision = description.precision,
+        kernel = description.kernel,
+        backbone = fingerprint.get(.."sha256:".len() + FINGERPRINT_DIGITS).unwrap_or(fingerprint),
+        tasks = tasks.len() - unfit_tasks,
+        unfit_tasks,
+        management = management.as_str(),
+        "loaded"
+    );
+    if management == Management::Off {
+        warn!("management is off: there is no admin key, and the listener is not a loopback one");
+    }
+}
+
+/// On a thread of its own: those for management calls may all be taken by calls that wait for the folder.
+async fn step_down(manager: Arc<Manager>) {
+    let (done, stepped_down) = oneshot::channel();
+    let work = move || {
+        manager.step_down();
+        // The receiver is gone when this took too long.
+        let _ = done.send(());
+    };
+    // A thread that cannot be started drops `done`.
+    let _ = std::thread::Builder::new().name("manylens-step-down".into()).spawn(work);
+    if !matches!(timeout(STEP_DOWN_TIMEOUT, stepped_down).await, Ok(Ok(()))) {
+        warn!("the data folder is still in use; another process gets it when this one has ended");
     }
 }
 
@@ -226,9 +269,16 @@ async fn end(listeners: Vec<tokio::task::JoinHandle<Closing>>, serving: &Serving
             }
         }
     };
-    // What the engine still holds at the limit is answered with an error, which is why both run side by side.
-    let (in_time, drained) = tokio::join!(timeout(limit, connections), serving.drain(limit));
-    if in_time.is_err() || !drained {
+    tokio::pin!(connections);
+    let begun = Instant::now();
+    // Requests whose bodies still arrive will want the engine, so it ends last.
+    let in_time = timeout(limit, &mut connections).await.is_ok();
+    // What it still holds at the limit is answered with an error.
+    let drained = serving.drain(limit.saturating_sub(begun.elapsed())).await;
+    if !in_time {
+        let _ = timeout(LAST_ANSWERS_TIMEOUT, connections).await;
+    }
+    if !in_time || !drained {
         warn!(limit_ms = limit.as_millis() as u64, "ended with requests in flight");
     }
 }

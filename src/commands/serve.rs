@@ -34,9 +34,10 @@ pub fn run(settings: Settings, unknown_variables: &[String]) -> Result<ExitCode,
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(serve(server))?;
-    // Blocking calls that nobody waits for any more are left behind.
+    let ended = runtime.block_on(serve(server));
+    // Blocking calls that nobody waits for any more are left behind, also when the engine died.
     runtime.shutdown_background();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

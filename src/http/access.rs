@@ -23,7 +23,8 @@ pub enum Access {
     Admin,
 }
 
-/// The listener's address that a connection reached.
+/// The address that a connection's listener was bound to. One bound to every address is not local, whichever of them
+/// the caller reached: what else comes in through it (a proxy, a published port) may look local too.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub SocketAddr);
 
@@ -60,8 +61,8 @@ fn decide(access: Access, keys: &Keyring, key: Option<&str>, origin: Origin) -> 
             (Role::Inference, _) | (Role::Admin, Origin::Local) => Ok(()),
             (Role::Admin, Origin::Elsewhere) => Err(ApiError::new(
                 ErrorType::ManagementDisabled,
-                "management is off for this caller: start the server with --admin-key-file, or call it from its own \
-                 machine at a loopback address, without a proxy or a browser page",
+                "management is off for this caller: start the server with --admin-key-file, or let it listen on a \
+                 loopback address and call it from its own machine, without a proxy or a browser page",
             )),
         };
     }

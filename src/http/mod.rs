@@ -9,6 +9,7 @@ mod classify;
 mod counted;
 mod docs;
 mod drain;
+mod encoded;
 mod error;
 mod faults;
 mod health;
@@ -67,6 +68,28 @@ pub struct Shared {
     pub draining: AtomicBool,
 }
 
+/// Who may manage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Management {
+    /// Whoever has an admin key.
+    Keyed,
+    /// Plain callers on this machine.
+    Loopback,
+    /// Nobody.
+    Off,
+}
+
+impl Management {
+    /// The word of the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyed => "keyed",
+            Self::Loopback => "loopback",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl Deref for App {
     type Target = Shared;
 
@@ -81,10 +104,12 @@ impl App {
         Self(Arc::new(shared))
     }
 
-    /// Says once what every management call will be told.
-    pub fn warn_if_management_is_off(&self, address: SocketAddr) {
-        if !address.ip().is_loopback() && !self.keys.has(Role::Admin) {
-            tracing::warn!(%address, "management is off: there is no admin key, and the listener is not a loopback one");
+    /// Who may manage through a listener that is bound to this address.
+    pub fn management(&self, address: SocketAddr) -> Management {
+        match (self.keys.has(Role::Admin), address.ip().to_canonical().is_loopback()) {
+            (true, _) => Management::Keyed,
+            (false, true) => Management::Loopback,
+            (false, false) => Management::Off,
         }
     }
 

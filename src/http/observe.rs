@@ -1,14 +1,14 @@
 //! The outermost layer: a request's id, its error body, its metrics, its line in the access log.
 //!
 //! A line is written for every request, also for one whose client left. Its fields: `ts`, `level`, `request_id`,
-//! `trace_id`, `route`, `task`, `version`, `hash` (comma-separated when there are several), `status`, `error_type`,
+//! `trace_id`, `method`, `route`, `task`, `version`, `hash` (comma-separated when there are several), `status`, `error_type`,
 //! `rows`, `bytes_in`, `decode_ms`, `queue_ms`, `inference_ms`, `total_ms`. Never pictures, never keys.
 
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -27,7 +27,8 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
     let trace = Trace::begin(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(trace.clone());
-    let mut line = Line { app, trace: trace.clone(), route, status: CLIENT_LEFT };
+    let method = request.method().clone();
+    let mut line = Line { app, trace: trace.clone(), method, route, status: CLIENT_LEFT };
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| {
         ApiError::new(ErrorType::Internal, "the server failed; please report it with the request's id").into_response()
@@ -80,6 +81,7 @@ fn with_body(response: Response, error: &ApiError, request_id: &str) -> Response
 struct Line {
     app: App,
     trace: Trace,
+    method: Method,
     route: String,
     status: u16,
 }
@@ -111,6 +113,7 @@ impl Line {
                 $log!(
                     request_id = self.trace.request_id(),
                     trace_id = self.trace.trace_id(),
+                    method = self.method.as_str(),
                     route = %self.route,
                     task = joined(facts.tasks.clone()),
                     version = joined(versions().map(|(number, _)| number.to_string()).collect()),

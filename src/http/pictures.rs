@@ -1,18 +1,14 @@
 //! A body's pictures: the whole body, the `image` fields of a form, or base64 in JSON. Content-Type only tells these
 //! apart; what a picture is, its bytes say.
 
-use std::borrow::Cow;
-
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue};
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
-use super::error::ApiError;
+use super::encoded;
+use super::error::{ApiError, ErrorType};
 
 /// The pictures of a body, and whether the form of the request allows more than one.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +27,10 @@ pub async fn split(headers: &HeaderMap, bytes: Bytes, count_max: usize) -> Resul
     let kind = headers.get(CONTENT_TYPE);
     match kind.map(media_type).as_deref() {
         Some("multipart/form-data") => from_form(kind.cloned(), bytes, count_max).await,
-        Some("application/json") => from_json(&bytes),
+        Some("application/json") => {
+            let failed = |_| ApiError::new(ErrorType::Internal, "the server failed; please report the request's id");
+            spawn_blocking(move || encoded::read(&bytes, count_max)).await.map_err(failed)?
+        }
         _ => Ok(Pictures { many: false, files: vec![bytes] }),
     }
 }
@@ -44,6 +43,8 @@ fn media_type(value: &HeaderValue) -> String {
 async fn from_form(kind: Option<HeaderValue>, bytes: Bytes, count_max: usize) -> Result<Pictures, ApiError> {
     let mut request = Request::new(Body::from(bytes));
     request.headers_mut().extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+    // The body was read under a limit of its own.
+    DefaultBodyLimit::disable().apply(&mut request);
     let broken = |why: String| ApiError::malformed(format!("the form cannot be read: {why}"));
     let mut form = Multipart::from_request(request, &()).await.map_err(|e| broken(e.body_text()))?;
     let mut files = Vec::new();
@@ -61,41 +62,6 @@ async fn from_form(kind: Option<HeaderValue>, bytes: Bytes, count_max: usize) ->
         return Err(ApiError::malformed("the form has no picture: send each in a field `image`"));
     }
     Ok(Pictures { many: true, files })
-}
-
-/// The two JSON bodies.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Encoded<'a> {
-    #[serde(borrow)]
-    image: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    images: Option<Vec<Cow<'a, str>>>,
-}
-
-fn from_json(bytes: &[u8]) -> Result<Pictures, ApiError> {
-    let body: Encoded = serde_json::from_slice(bytes).map_err(|why| {
-        ApiError::malformed(format!(
-            r#"the JSON cannot be read: {why}; send {{"image": base64}} or {{"images": [base64, …]}}"#
-        ))
-    })?;
-    let (many, texts) = match (body.image, body.images) {
-        (Some(image), None) => (false, vec![image]),
-        (None, Some(images)) if !images.is_empty() => (true, images),
-        (None, Some(_)) => return Err(ApiError::malformed("`images` is empty: send at least one picture")),
-        _ => return Err(ApiError::malformed("send either `image` or `images`")),
-    };
-    let files = texts.iter().enumerate().map(|(at, text)| decode(at, text)).collect::<Result<_, _>>()?;
-    Ok(Pictures { many, files })
-}
-
-fn decode(at: usize, text: &str) -> Result<Bytes, ApiError> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let wrong = |why| ApiError::malformed(format!("picture {at} is not standard base64: {why}"));
-    LENIENT.decode(text).map(Bytes::from).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -122,10 +88,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pictures_above_the_limit_are_not_kept() {
+        let json = r#"{"images":["YQ","Yg","Yw","ZA","not base64"]}"#;
+        assert_eq!(parse("application/json", json).await, Ok((true, files(&["a", "b", "c"]))));
+    }
+
+    #[tokio::test]
     async fn a_body_that_cannot_be_split_says_why() {
         for (kind, body, part) in [
             ("", "", "the body is empty"),
             ("application/json", "{", "the JSON cannot be read"),
+            ("application/json", r#"["YQ"]"#, "invalid type: sequence"),
+            ("application/json", r#"{"image":"YQ"} x"#, "the JSON cannot be read"),
+            ("application/json", r#"{"image":"YQ","image":"YQ"}"#, "duplicate field `image`"),
             ("application/json", r#"{"picture":"YQ"}"#, "unknown field `picture`"),
             ("application/json", r#"{"image":"YQ","images":["YQ"]}"#, "either `image` or `images`"),
             ("application/json", "{}", "either `image` or `images`"),

@@ -76,12 +76,15 @@ impl Listener {
     pub fn listen(self) -> Result<Open, BindError> {
         let address = self.address;
         let listener = self.socket.listen(BACKLOG).map_err(|source| BindError { address, source })?;
-        Ok(Open(listener))
+        Ok(Open { listener, address: LocalAddress(address) })
     }
 }
 
 /// A listener that can be connected to.
-pub struct Open(TcpListener);
+pub struct Open {
+    listener: TcpListener,
+    address: LocalAddress,
+}
 
 impl Open {
     /// Serves until `stop`, then closes the listener. Connections go on in tasks of their own.
@@ -93,12 +96,13 @@ impl Open {
             let (stream, place) = tokio::select! {
                 biased;
                 () = &mut stop => return Closing(graceful),
-                accepted = accept(&self.0, &places) => accepted,
+                accepted = accept(&self.listener, &places) => accepted,
             };
             let (router, network, watcher) = (router.clone(), network.clone(), graceful.watcher());
+            let local = self.address;
             tokio::spawn(async move {
                 // How a connection ends is the client's affair: its requests have their lines in the log.
-                let _ = connection(stream, router, &network, watcher).await;
+                let _ = connection(stream, local, router, &network, watcher).await;
                 drop(place);
             });
         }
@@ -120,15 +124,20 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, network: &Network, watcher: Watcher) -> hyper::Result<()> {
-    let local = stream.local_addr().ok().map(LocalAddress);
+async fn connection(
+    stream: TcpStream,
+    local: LocalAddress,
+    router: Router,
+    network: &Network,
+    watcher: Watcher,
+) -> hyper::Result<()> {
     // Answers are small and complete: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let requests = Requests::default();
     let turns = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         turns.turn();
-        request.extensions_mut().extend(extension(local));
+        request.extensions_mut().insert(local);
         let (answer, turns) = (router.clone().oneshot(request.map(Body::new)), turns.clone());
         async move {
             let answer = answer.await.unwrap_or_else(|never| match never {});
@@ -143,12 +152,4 @@ async fn connection(stream: TcpStream, router: Router, network: &Network, watche
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(Timed::new(stream, limits, requests)), service);
     watcher.watch(connection).await
-}
-
-fn extension(local: Option<LocalAddress>) -> axum::http::Extensions {
-    let mut extensions = axum::http::Extensions::new();
-    if let Some(local) = local {
-        extensions.insert(local);
-    }
-    extensions
 }

@@ -2,10 +2,11 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use tracing::info;
 
 use super::App;
 use super::error::{ApiError, ErrorBody, uploaded};
@@ -13,7 +14,7 @@ use super::params::{ActivateQuery, ListQuery, Named, NamedVersion, Params, Uploa
 use super::receive::receive;
 use super::trace::Trace;
 use super::wire::{ActivateBody, Activated, TaskBody, TaskList, UploadedBody, ValidationBody, VersionBody};
-use crate::registry::{TaskName, TaskView, UploadOptions};
+use crate::registry::{Manager, TaskName, TaskView, UploadOptions};
 
 /// Tasks on a page unless the client says.
 const PAGE: usize = 100;
@@ -92,6 +93,8 @@ pub async fn upload(
     let name = task.clone();
     let result = app.blocking(move |manager| manager.upload(&task, &file.bytes, &options)).await?;
     note(&trace, &name, result.version, &result.hash);
+    let change = if result.created { "uploaded" } else { "uploaded what was there already" };
+    log(&trace, change, &name, Some(result.version), Some(&result.hash));
     Ok((uploaded(result.created), Json(UploadedBody::new(name.as_str(), result))).into_response())
 }
 
@@ -145,10 +148,15 @@ pub async fn activate(
     let (name, form, if_match) = (task.clone(), query.form.map(Into::into), if_match(&headers)?);
     let view = app.blocking(move |manager| manager.activate(&task, version, form, if_match.as_deref())).await?;
     note(&trace, &name, view.version, &view.hash);
+    log(&trace, "activated", &name, Some(view.version), Some(&view.hash));
     Ok(Json(Activated::new(name.as_str(), view)))
 }
 
 fn read_activate(bytes: &Bytes) -> Result<ActivateBody, ApiError> {
+    // Serde would take `[n]` for the object.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::malformed(r#"the JSON is a list: send {"version": n}"#));
+    }
     serde_json::from_slice(bytes)
         .map_err(|why| ApiError::malformed(format!(r#"the JSON cannot be read: {why}; send {{"version": n}}"#)))
 }
@@ -185,13 +193,15 @@ pub async fn adapter_bytes(
     State(app): State<App>,
     NamedVersion(task, number): NamedVersion,
 ) -> Result<Response, ApiError> {
-    let stored = move |manager: &crate::registry::Manager| {
+    let file = format!("attachment; filename=\"{task}-{number}.safetensors\"");
+    let stored = move |manager: &Manager| {
         let hash = manager.describe_version(&task, number)?.hash;
         manager.adapter_bytes(&task, number).map(|bytes| (hash, bytes))
     };
     let (hash, bytes) = app.blocking(stored).await?;
     let kind = Some("application/octet-stream".to_owned());
-    Ok((headers([(ETAG, Some(format!("\"{hash}\""))), (CONTENT_TYPE, kind)]), bytes).into_response())
+    let etag = Some(format!("\"{hash}\""));
+    Ok((headers([(ETAG, etag), (CONTENT_TYPE, kind), (CONTENT_DISPOSITION, Some(file))]), bytes).into_response())
 }
 
 /// Delete a version
@@ -210,11 +220,18 @@ pub async fn adapter_bytes(
 )]
 pub async fn delete_version(
     State(app): State<App>,
+    Extension(trace): Extension<Trace>,
     NamedVersion(task, number): NamedVersion,
     headers: HeaderMap,
 ) -> Result<(), ApiError> {
-    let if_match = if_match(&headers)?;
-    app.blocking(move |manager| manager.delete_version(&task, number, if_match.as_deref())).await
+    let (name, if_match) = (task.clone(), if_match(&headers)?);
+    let delete = move |manager: &Manager| {
+        let hash = manager.describe_version(&task, number).ok().map(|view| view.hash);
+        manager.delete_version(&task, number, if_match.as_deref()).map(|()| hash)
+    };
+    let hash = app.blocking(delete).await?;
+    log(&trace, "deleted", &name, Some(number), hash.as_deref());
+    Ok(())
 }
 
 /// Delete a task
@@ -231,9 +248,16 @@ pub async fn delete_version(
         (status = "default", description = "Why it is not", body = ErrorBody),
     ),
 )]
-pub async fn delete_task(State(app): State<App>, Named(task): Named, headers: HeaderMap) -> Result<(), ApiError> {
-    let if_match = if_match(&headers)?;
-    app.blocking(move |manager| manager.delete_task(&task, if_match.as_deref())).await
+pub async fn delete_task(
+    State(app): State<App>,
+    Extension(trace): Extension<Trace>,
+    Named(task): Named,
+    headers: HeaderMap,
+) -> Result<(), ApiError> {
+    let (name, if_match) = (task.clone(), if_match(&headers)?);
+    app.blocking(move |manager| manager.delete_task(&task, if_match.as_deref())).await?;
+    log(&trace, "deleted", &name, None, None);
+    Ok(())
 }
 
 fn body(app: &App, view: TaskView) -> TaskBody {
@@ -246,6 +270,11 @@ fn note(trace: &Trace, task: &TaskName, version: u64, hash: &str) {
         facts.tasks = vec![task.to_string()];
         facts.versions = vec![(version, hash.to_owned())];
     });
+}
+
+/// The line that tells the operator of a change, whatever the access log leaves out.
+fn log(trace: &Trace, change: &str, task: &TaskName, version: Option<u64>, hash: Option<&str>) {
+    info!(request_id = trace.request_id(), %task, version, hash, "{change}");
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

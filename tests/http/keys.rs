@@ -38,6 +38,16 @@ fn without_a_key_management_is_for_plain_local_callers() {
 }
 
 #[test]
+fn a_listener_on_every_address_is_not_local() {
+    let world = World::new();
+    let server = world.serve_with(|settings| settings.network.listen = ([0, 0, 0, 0], 0).into());
+    let loopback = ([127, 0, 0, 1], server.address.port()).into();
+    let reply = call(loopback, "PUT /v1/tasks/insects", &[], &world.file(1));
+    assert_eq!((reply.status, reply.error_type().as_str()), (403, "management_disabled"));
+    assert_eq!(get(loopback, "/v1/tasks").status, 200);
+}
+
+#[test]
 fn with_keys_only_keys_count() {
     let world = World::new();
     let file = world.folder.path().join("admin");

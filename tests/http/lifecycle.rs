@@ -7,6 +7,7 @@ use manylens::app::AppError;
 use serde_json::json;
 
 use crate::client::{connect, read, request};
+use crate::limits::metric;
 use crate::server::picture;
 use crate::{World, call, get, json};
 
@@ -48,6 +49,27 @@ fn what_is_in_flight_ends_before_the_server_does() {
     let address = server.address;
     server.join().expect("exit status 0");
     assert!(TcpStream::connect(address).is_err(), "the listener is closed");
+}
+
+#[test]
+fn a_body_that_still_arrives_at_the_end_is_answered() {
+    let world = World::new();
+    let mut server = world.serve();
+    assert_eq!(call(server.address, "PUT /v1/tasks/insects", &[], &world.file(1)).status, 201);
+    let request = request(server.address, LINE, &[], &picture(1));
+    let (begin, rest) = request.split_at(request.len() - 100);
+    let mut slow = connect(server.address);
+    slow.write_all(begin).expect("sent");
+    while metric(&server, "manylens_in_flight_bytes") == 0.0 {
+        std::thread::yield_now();
+    }
+    server.terminate();
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    slow.write_all(rest).expect("sent");
+    assert_eq!(read(slow).status, 200);
+    server.join().expect("exit status 0");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::{connect, read, request};
 use crate::gate::Gate;
-use crate::server::picture;
+use crate::server::{bmp, picture};
 use crate::{Running, World, call, get};
 
 const LINE: &str = "POST /v1/tasks/insects/classify";
@@ -27,7 +27,7 @@ fn send(server: &Running, line: &str, seed: u32) -> std::net::TcpStream {
     stream
 }
 
-fn metric(server: &Running, series: &str) -> f64 {
+pub fn metric(server: &Running, series: &str) -> f64 {
     let text = get(server.address, "/metrics").text();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().expect("a number")
@@ -86,6 +86,19 @@ fn bytes_are_reserved_before_the_body_is_read() {
     first.write_all(&[&body[..], b"\r\n0\r\n\r\n"].concat()).expect("sent");
     assert_eq!(read(first).status, 200);
     assert_eq!(metric(&small, "manylens_in_flight_bytes"), 0.0);
+}
+
+#[test]
+fn the_limit_of_a_form_is_that_of_every_body() {
+    let world = World::new();
+    let server = world.serve_with(|settings| settings.requests.body_bytes_max = 8 << 20);
+    assert_eq!(call(server.address, "PUT /v1/tasks/insects", &[], &world.file(1)).status, 201);
+    let big = bmp(640, 640, &vec![7; 640 * 640 * 3]);
+    let field = b"--x\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n";
+    let form = [&field[..], &big, b"\r\n", field, &big, b"\r\n--x--\r\n"].concat();
+    assert!(form.len() > 2 << 20);
+    let reply = call(server.address, LINE, &[("content-type", "multipart/form-data; boundary=x")], &form);
+    assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
 #[test]

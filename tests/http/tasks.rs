@@ -62,7 +62,9 @@ fn versions_are_staged_switched_and_deleted() {
     let merged = json(server.address, &format!("{line}?form=merged"), &json!({ "version": 1 }));
     assert_eq!(merged.json()["form"], "merged");
     assert_eq!(json(server.address, &line, &json!({ "version": 9 })).error_type(), "unknown_version");
-    assert_eq!(json(server.address, &line, &json!({ "version": "1" })).error_type(), "malformed_request");
+    for body in [json!({ "version": "1" }), json!([1])] {
+        assert_eq!(json(server.address, &line, &body).error_type(), "malformed_request", "{body}");
+    }
     let delete = |number: u32| call(server.address, &format!("DELETE {TASK}/versions/{number}"), &[], b"");
     assert_eq!(delete(1).error_type(), "conflict", "it is the active one");
     assert_eq!(delete(2).status, 200);
@@ -119,6 +121,7 @@ fn the_stored_file_comes_back() {
     let hash = put(&server, "", &[], &file).json()["hash"].as_str().expect("a hash").to_owned();
     let reply = get(server.address, &format!("{TASK}/versions/1/adapter"));
     assert_eq!(reply.body, file);
+    assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"insects-1.safetensors\""));
     assert_eq!(reply.header("etag"), Some(format!("\"{hash}\"").as_str()));
     assert_eq!(get(server.address, &format!("{TASK}/versions/1")).json()["hash"], hash.as_str());
 }
