@@ -86,16 +86,18 @@ fn decode_one(picture: Picture, decode: &dyn Decode, room: &EngineRoom) {
     drop((bytes, bytes_permit));
     let now = Instant::now();
     room.metrics.stage("decode", (now - started).as_secs_f64());
+    let mut ready = Vec::with_capacity(rows.len());
     for ((version, mut ticket), pixels) in rows.into_iter().zip(decoded) {
         ticket.decoded(now - started, now);
         match pixels {
             Ok(pixels) => {
                 let lane = Lane::Task(version.task.clone());
-                room.queue.push(lane, Job { lens: version.lens.clone(), pixels, ticket });
+                ready.push((lane, Job { lens: version.lens.clone(), pixels, ticket }));
             }
             Err(error) => ticket.answer(Err(error), 0),
         }
     }
+    room.queue.push_all(ready);
 }
 
 /// Pixels for each adapter, computed once for those that agree on everything but mean and std, which the engine

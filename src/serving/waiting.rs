@@ -34,6 +34,24 @@ struct State<T> {
     closed: Option<RowError>,
 }
 
+impl<T: Waiter> State<T> {
+    /// Gives back a row that cannot wait, with what to tell it unless nobody listens. A row's fate is asked under the
+    /// lock: its caller marks it dead before it sweeps, so a dead row that is not found here is found there.
+    fn push(&mut self, lane: Lane, row: T) -> Option<(T, Option<RowError>)> {
+        if let Some(why) = &self.closed {
+            return Some((row, Some(why.clone())));
+        }
+        match Fate::of(&row, Instant::now()) {
+            Fate::Expired => Some((row, Some(RowError::Deadline))),
+            Fate::Abandoned => Some((row, None)),
+            Fate::Runs => {
+                self.queue.push(lane, row);
+                None
+            }
+        }
+    }
+}
+
 impl<T: Waiter> Waiting<T> {
     pub fn new(watch_len: impl Fn(usize) + Send + Sync + 'static) -> Self {
         let state = State { queue: Queue::default(), closed: None };
@@ -42,26 +60,23 @@ impl<T: Waiter> Waiting<T> {
 
     /// Puts a row in its lane. A row that is dead already, or comes after the end, is told at once.
     pub fn push(&self, lane: Lane, row: T) {
-        if let Err((row, why)) = self.try_push(lane, row) {
-            row.fail(&why);
-        }
+        self.push_all([(lane, row)]);
     }
 
-    /// The row's fate is asked under the lock: its caller marks it dead before it sweeps, so a dead row that is not
-    /// found here is found there.
-    fn try_push(&self, lane: Lane, row: T) -> Result<(), (T, RowError)> {
-        let mut state = self.lock();
-        if let Some(why) = &state.closed {
-            return Err((row, why.clone()));
-        }
-        match Fate::of(&row, Instant::now()) {
-            Fate::Expired => return Err((row, RowError::Deadline)),
-            Fate::Abandoned => return Ok(()),
-            Fate::Runs => state.queue.push(lane, row),
-        }
-        (self.watch_len)(state.queue.rows());
+    /// Puts rows in their lanes before anybody can take one of them, so that the rows of one picture share a batch.
+    pub fn push_all(&self, rows: impl IntoIterator<Item = (Lane, T)>) {
+        let refused: Vec<_> = {
+            let mut state = self.lock();
+            let refused = rows.into_iter().filter_map(|(lane, row)| state.push(lane, row)).collect();
+            (self.watch_len)(state.queue.rows());
+            refused
+        };
         self.changed.notify_one();
-        Ok(())
+        for (row, why) in refused {
+            if let Some(why) = why {
+                row.fail(&why);
+            }
+        }
     }
 
     /// Blocks until there are rows, then takes at most `rows_max`; for fewer it waits up to `delay` for more. `None`

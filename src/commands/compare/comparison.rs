@@ -24,8 +24,8 @@ pub struct Comparison {
     pub versions: [u64; 2],
     /// Pictures that both versions answered.
     pub pictures: usize,
-    /// Share of them that get the same decision.
-    pub agreement: f64,
+    /// Share of them that get the same decision; none when there are none.
+    pub agreement: Option<f64>,
     /// Those that do not.
     pub flips: usize,
     /// Share of the pictures with a known class whose most probable class is that one, by version.
@@ -79,7 +79,7 @@ impl Comparison {
         let mut changes: Vec<_> = answered.iter().map(|(pair, answers)| Change::of(&pair.path, answers)).collect();
         let flips = changes.iter().filter(|c| c.flips()).count();
         let flips_by_labels = flips_by_labels(&changes);
-        changes.retain(|c| c.change > 0.0);
+        changes.retain(|c| c.flips() || c.change > 0.0);
         changes.sort_by(|a, b| b.flips().cmp(&a.flips()).then(b.change.total_cmp(&a.change)));
         changes.truncate(WORST_MAX);
         let failed = |p: &Pair| {
@@ -89,7 +89,7 @@ impl Comparison {
         Self {
             versions,
             pictures: answered.len(),
-            agreement: share(answered.len() - flips, answered.len()),
+            agreement: (!answered.is_empty()).then(|| share(answered.len() - flips, answered.len())),
             flips,
             accuracy: accuracy(&answered),
             flips_by_labels,
@@ -101,7 +101,10 @@ impl Comparison {
     /// One or two sentences.
     pub fn summary(&self) -> String {
         let [a, b] = self.versions;
-        let Self { pictures, flips, agreement, .. } = self;
+        let Self { pictures, flips, .. } = self;
+        let Some(agreement) = self.agreement else {
+            return format!("no picture was answered by both versions {a} and {b}.");
+        };
         let mut text = format!(
             "versions {a} and {b} agree on {:.2} % of {pictures} pictures; {flips} would be decided otherwise.",
             100.0 * agreement
@@ -115,7 +118,7 @@ impl Comparison {
 
 #[expect(clippy::cast_precision_loss, reason = "pictures can be counted exactly")]
 fn share(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+    part as f64 / whole as f64
 }
 
 fn accuracy(answered: &[(&Pair, &[Answer; 2])]) -> Option<[f64; 2]> {
@@ -213,6 +216,17 @@ mod tests {
     #[test]
     fn nothing_to_compare_is_no_division_by_zero() {
         let comparison = Comparison::of([1, 2], &[]);
-        assert_eq!((comparison.agreement, comparison.accuracy), (1.0, None));
+        assert_eq!((comparison.agreement, comparison.accuracy), (None, None));
+        assert!(comparison.summary().starts_with("no picture"));
+    }
+
+    #[test]
+    fn a_flip_is_shown_even_when_no_probability_moved() {
+        let mut unsure = pair("unsure", None, &[0.6, 0.4], &[0.6, 0.4]);
+        if let Ok([_, b]) = &mut unsure.answers {
+            b.decision = Decision { labels: vec![], abstained: true };
+        }
+        let comparison = Comparison::of([1, 2], &[unsure]);
+        assert_eq!((comparison.flips, comparison.worst.len()), (1, 1));
     }
 }
