@@ -101,7 +101,7 @@ pub struct Kernel {
     pub softmax: SoftmaxFn,
     /// See `rows::convert`.
     pub convert: ConvertFn,
-    /// See [`simd::Simd::interleave`]; writes one vector of words.
+    /// See `simd::Simd::interleave`; writes one vector of words.
     pub interleave: InterleaveFn,
     spin: SpinFn,
     available: fn() -> bool,
