@@ -209,6 +209,7 @@ const PREPROCESS: &[Case] = &[
         });
     }),
     ("size out of range", |p| p.edit("preprocess", |o| drop(o.insert("size".into(), json!(1_000_000))))),
+    ("size beyond what a resize takes", |p| p.edit("preprocess", |o| drop(o.insert("size".into(), json!(8193))))),
     ("size zero", |p| {
         p.edit("preprocess", |o| {
             o.insert("size".into(), json!(0));
@@ -238,6 +239,7 @@ const PREPROCESS: &[Case] = &[
             o.insert("mean".into(), json!([0.5, 1e300, 0.0]));
         });
     }),
+    ("std that overflows", |p| p.edit("preprocess", |o| drop(o.insert("std".into(), json!([0.5, 1e-7, 0.5]))))),
     ("two means", |p| p.edit("preprocess", |o| drop(o.insert("mean".into(), json!([0.5, 0.5]))))),
 ];
 

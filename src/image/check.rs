@@ -18,13 +18,9 @@ pub struct PreprocessFault {
 }
 
 impl Preprocess {
-    /// Every fault, for a backbone with patches of `patch` pixels and `prefix_tokens` tokens before them that may see
-    /// at most `tokens_max` tokens in all. Empty: the adapter's pictures can be prepared and fed.
-    pub fn check(&self, patch: usize, tokens_max: usize, prefix_tokens: usize) -> Vec<PreprocessFault> {
+    /// Every fault that needs no backbone to be seen. Empty: pictures can be prepared.
+    pub fn check(&self) -> Vec<PreprocessFault> {
         let mut faults = self.size_faults();
-        if faults.is_empty() {
-            faults.extend(self.token_fault(patch, tokens_max, prefix_tokens));
-        }
         faults.extend(self.pad_color_fault());
         for (key, values) in [("mean", self.mean), ("std", self.std)] {
             if !values.iter().all(|value| value.is_finite()) {
@@ -38,35 +34,12 @@ impl Preprocess {
         faults
     }
 
-    /// The part of [`Self::check`] without which a resize makes no sense.
-    pub(super) fn check_sizes(&self) -> Result<(), ImageError> {
-        match self.size_faults().into_iter().next() {
-            None => Ok(()),
-            Some(fault) => Err(ImageError::Preprocess { key: fault.key, problem: fault.problem }),
+    /// What a backbone objects to, with patches of `patch` pixels and `prefix_tokens` tokens before them, that may see
+    /// at most `tokens_max` tokens in all. Sizes that [`Self::check`] refuses are not judged.
+    pub fn check_fit(&self, patch: usize, tokens_max: usize, prefix_tokens: usize) -> Option<PreprocessFault> {
+        if !self.size_faults().is_empty() {
+            return None;
         }
-    }
-
-    fn size_faults(&self) -> Vec<PreprocessFault> {
-        let mut faults = Vec::new();
-        if !(1..=SIZE_MAX).contains(&self.size) {
-            let expected = format!("1 to {SIZE_MAX} pixels");
-            faults.push(fault("size", &format!("must be {expected}"), &expected, self.size.to_string()));
-        }
-        match self.crop {
-            Some(crop) if crop < 1 || crop > self.size => {
-                let expected = format!("1 pixel to size = {}", self.size);
-                faults.push(fault("crop", &format!("must be {expected}"), &expected, crop.to_string()));
-            }
-            None if self.resize == Resize::ShortEdge => {
-                let problem = "is required with resize = short_edge, since the backbone sees squares";
-                faults.push(fault("crop", problem, &format!("1 pixel to size = {}", self.size), "none".into()));
-            }
-            _ => {}
-        }
-        faults
-    }
-
-    fn token_fault(&self, patch: usize, tokens_max: usize, prefix_tokens: usize) -> Option<PreprocessFault> {
         let (side, key) = (self.final_size(), if self.crop.is_some() { "crop" } else { "size" });
         if patch == 0 || !side.is_multiple_of(patch) {
             let expected = format!("a multiple of {patch}");
@@ -76,6 +49,36 @@ impl Preprocess {
         let problem = "makes more tokens than --max-tokens allows";
         (tokens > tokens_max)
             .then(|| fault(key, problem, &format!("at most {tokens_max} tokens"), format!("{tokens} tokens")))
+    }
+
+    /// The part of [`Self::check`] without which a resize makes no sense.
+    pub(super) fn check_sizes(&self) -> Result<(), ImageError> {
+        match self.size_faults().into_iter().next() {
+            None => Ok(()),
+            Some(PreprocessFault { key, problem, expected, found }) => {
+                Err(ImageError::Preprocess { key, problem: format!("{problem} (expected {expected}, found {found})") })
+            }
+        }
+    }
+
+    fn size_faults(&self) -> Vec<PreprocessFault> {
+        let mut faults = Vec::new();
+        if !(1..=SIZE_MAX).contains(&self.size) {
+            let expected = format!("1 to {SIZE_MAX} pixels");
+            faults.push(fault("size", "is out of range", &expected, self.size.to_string()));
+        }
+        match self.crop {
+            Some(crop) if crop < 1 || crop > self.size => {
+                let expected = format!("1 pixel to size = {}", self.size);
+                faults.push(fault("crop", "is out of range", &expected, crop.to_string()));
+            }
+            None if self.resize == Resize::ShortEdge => {
+                let problem = "is required with resize = short_edge, since the backbone sees squares";
+                faults.push(fault("crop", problem, &format!("1 pixel to size = {}", self.size), "none".into()));
+            }
+            _ => {}
+        }
+        faults
     }
 
     fn pad_color_fault(&self) -> Option<PreprocessFault> {
@@ -101,7 +104,8 @@ mod tests {
     use super::*;
 
     fn keys(preprocess: &Preprocess) -> Vec<&'static str> {
-        preprocess.check(16, 2048, 1).into_iter().map(|fault| fault.key).collect()
+        let faults = preprocess.check().into_iter().chain(preprocess.check_fit(16, 2048, 1));
+        faults.map(|fault| fault.key).collect()
     }
 
     #[test]
@@ -127,6 +131,8 @@ mod tests {
             (Preprocess { mean: [0.5, f32::NAN, 0.5], ..squash(224) }, &["mean"]),
             (Preprocess { std: [0.5, f32::INFINITY, 0.5], ..squash(224) }, &["std"]),
             (Preprocess { std: [0.5, 0.0, 0.5], ..squash(224) }, &["std"]),
+            (Preprocess { std: [0.5, 9e-7, 0.5], ..squash(224) }, &["std"]),
+            (Preprocess { std: [0.5, 1e-6, 0.5], ..squash(224) }, &[]),
             (Preprocess { std: [0.5, -0.5, 0.5], ..squash(224) }, &["std"]),
             (
                 Preprocess { std: [0.0; 3], mean: [f32::NAN; 3], ..plain(Resize::Pad, 0) },
@@ -140,7 +146,7 @@ mod tests {
     #[test]
     fn prefix_tokens_count() {
         let preprocess = plain(Resize::Squash, 64);
-        assert!(preprocess.check(16, 17, 1).is_empty());
-        assert_eq!(preprocess.check(16, 17, 5)[0].found, "21 tokens");
+        assert_eq!(preprocess.check_fit(16, 17, 1), None);
+        assert_eq!(preprocess.check_fit(16, 17, 5).unwrap().found, "21 tokens");
     }
 }

@@ -9,7 +9,7 @@ use super::limits::DecodeLimits;
 use super::orientation::Orientation;
 use super::picture::{Channels, Picture};
 use super::sniff::sniff;
-use super::{gif, jpeg};
+use super::{gif, jpeg, webp};
 
 /// Bytes of any accepted format to a picture in its own channels and depth.
 ///
@@ -37,8 +37,8 @@ fn decode_by_image(
     limits: &DecodeLimits,
 ) -> Result<Picture, ImageError> {
     let fault = |error| fault(format, limits, error);
-    if format == Format::WebP && is_cut_riff(bytes) {
-        return Err(ImageError::Truncated { format });
+    if format == Format::WebP {
+        webp::check(bytes)?;
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), outside);
     let mut memory = Limits::no_limits();
@@ -63,12 +63,6 @@ pub(super) fn orientation_in_exif(block: &[u8]) -> Orientation {
 
 fn inside(orientation: image::metadata::Orientation) -> Orientation {
     Orientation::from_exif(orientation.to_exif())
-}
-
-/// A RIFF file states its length; WebP's decoders only see a corrupt stream.
-fn is_cut_riff(bytes: &[u8]) -> bool {
-    let stated = bytes.get(4..8).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes);
-    stated.is_none_or(|length| bytes.len() < 8 + length as usize)
 }
 
 fn layout(format: Format, color: ColorType) -> Result<(Channels, bool), ImageError> {

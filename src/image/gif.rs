@@ -16,6 +16,9 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
     let screen = (usize::from(reader.width()), usize::from(reader.height()));
     let frame = reader.next_frame_info().map_err(fault)?.ok_or(ImageError::Truncated { format: FORMAT })?.clone();
     let place = Place::of(&frame, screen);
+    if place.width == 0 || place.height == 0 {
+        return Err(no_pixels());
+    }
     let channels = if frame.transparent.is_some() { 4 } else { 3 };
     let pixels = place.width as u64 * place.height as u64;
     limits.check_header(place.width as u64, place.height as u64, (channels + 1) * pixels)?;
@@ -41,7 +44,11 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Picture, Ima
             place.paint(&indices, background, opaque, &colors),
         )
     };
-    picture.ok_or_else(|| ImageError::Bad { format: FORMAT, why: "it has no pixels".into() })
+    picture.ok_or_else(no_pixels)
+}
+
+fn no_pixels() -> ImageError {
+    ImageError::Bad { format: FORMAT, why: "it has no pixels".into() }
 }
 
 const ONE: std::num::NonZeroU64 = std::num::NonZeroU64::MIN;
@@ -135,6 +142,16 @@ mod tests {
         let hole = [0, 255, 0, 0];
         let open = [hole, hole, hole, hole, [255, 0, 0, 255], hole].concat();
         assert!(stored(&gif([3, 2], Some(2))) == Picture::new(3, 2, Channels::Rgba, false, open).unwrap());
+    }
+
+    #[test]
+    fn a_picture_without_pixels_is_refused() {
+        for [width, height] in [[0, 0], [0, 2], [3, 0]] {
+            let mut bytes = b"GIF89a".to_vec();
+            bytes.extend([width, 0, height, 0, 0x80, 0, 0, 9, 9, 9, 255, 0, 0]);
+            bytes.extend([0x2c, 0, 0, 0, 0, width, 0, height, 0, 0, 2, 1, 0b0010_1100, 0, 0x3b]);
+            assert_eq!(decode(&bytes, &DecodeLimits::default()), Err(no_pixels()), "{width} x {height}");
+        }
     }
 
     #[test]

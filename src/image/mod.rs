@@ -20,6 +20,7 @@ mod preprocess;
 mod presets;
 mod resample;
 mod sniff;
+mod webp;
 
 pub use check::{PreprocessFault, SIZE_MAX};
 pub use decode::decode;

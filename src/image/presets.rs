@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn presets_are_valid() {
         for name in Preprocess::PRESETS {
-            assert_eq!(Preprocess::preset(name, 224).unwrap().check(16, 2048, 1), []);
+            let preprocess = Preprocess::preset(name, 224).unwrap();
+            assert_eq!((preprocess.check(), preprocess.check_fit(16, 2048, 1)), (vec![], None));
         }
     }
 }

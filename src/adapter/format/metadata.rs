@@ -77,7 +77,7 @@ pub fn read_preprocess(json: &str, limits: &Limits) -> Result<Preprocess, Adapte
     let metadata = BTreeMap::from([("preprocess".to_owned(), json.to_owned())]);
     let read = Fields::metadata(&metadata, &mut problems).object("preprocess", preprocess);
     if let Some(preprocess) = &read {
-        rules::check_preprocess(preprocess, limits, &mut problems);
+        rules::check_preprocess(preprocess, &mut problems);
     }
     read.filter(|_| problems.is_empty()).ok_or_else(|| AdapterError::Invalid(problems.into_vec()))
 }

@@ -61,8 +61,6 @@ pub struct Target<'a> {
 pub struct Limits {
     /// Tokens of one picture, prefix included.
     pub tokens_max: usize,
-    /// Side in pixels of a resize.
-    pub side_px_max: usize,
     /// Bytes of the container's header, where names and metadata are.
     pub header_bytes_max: usize,
     /// Classes of a head.
@@ -79,7 +77,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             tokens_max: 2048,
-            side_px_max: 16_384,
             header_bytes_max: 8 << 20,
             classes_max: 32_768,
             label_bytes_max: 256,

@@ -5,7 +5,7 @@ use super::metadata::Metadata;
 use super::problem::{Problem, Problems};
 use crate::adapter::{Decision, Pooling, Rule};
 use crate::backbone::{Fingerprint, Shape};
-use crate::image::{Preprocess, Resize};
+use crate::image::{Preprocess, PreprocessFault};
 
 /// What holds for the metadata of any backbone's adapter.
 pub(super) fn check(metadata: &Metadata, limits: &Limits, problems: &mut Problems) {
@@ -23,7 +23,7 @@ pub(super) fn check(metadata: &Metadata, limits: &Limits, problems: &mut Problem
         problems.push(Problem::new("temperature", "must be finite and above 0").found(temperature));
     }
     if let Some(preprocess) = &metadata.preprocess {
-        check_preprocess(preprocess, limits, problems);
+        check_preprocess(preprocess, problems);
     }
 }
 
@@ -33,18 +33,10 @@ pub(super) fn check_fit(metadata: &Metadata, shape: &Shape, limits: &Limits, pro
     if needs_cls && shape.prefix_tokens == 0 {
         problems.push(Problem::new("pooling", "the backbone has no CLS token").expected("mean"));
     }
-    let Some(preprocess) = &metadata.preprocess else { return };
-    let side = preprocess.final_size();
-    let place = if preprocess.crop.is_some() { "preprocess.crop" } else { "preprocess.size" };
-    if side == 0 || !side.is_multiple_of(shape.patch) {
-        let expected = format!("a multiple of the patch, {}", shape.patch);
-        problems.push(Problem::new(place, "the final size must be whole patches").expected(expected).found(side));
-    }
-    let per_side = side / shape.patch;
-    let tokens = per_side.saturating_mul(per_side).saturating_add(shape.prefix_tokens);
-    if tokens > limits.tokens_max {
-        let expected = format!("at most {} (--max-tokens)", limits.tokens_max);
-        problems.push(Problem::new(place, "the picture has too many tokens").expected(expected).found(tokens));
+    let preprocess = metadata.preprocess.as_ref();
+    let fault = preprocess.and_then(|it| it.check_fit(shape.patch, limits.tokens_max, shape.prefix_tokens));
+    if let Some(fault) = fault {
+        problems.push(in_preprocess(fault));
     }
 }
 
@@ -94,37 +86,13 @@ fn check_decision(decision: &Decision, classes: Option<usize>, problems: &mut Pr
     }
 }
 
-pub(super) fn check_preprocess(preprocess: &Preprocess, limits: &Limits, problems: &mut Problems) {
-    let Preprocess { resize, size, crop, pad_color, mean, std, .. } = preprocess;
-    if !(1..=limits.side_px_max).contains(size) {
-        let expected = format!("1 to {} pixels", limits.side_px_max);
-        problems.push(Problem::new("preprocess.size", "out of range").expected(expected).found(size));
+pub(super) fn check_preprocess(preprocess: &Preprocess, problems: &mut Problems) {
+    for fault in preprocess.check() {
+        problems.push(in_preprocess(fault));
     }
-    match crop {
-        Some(crop) if !(1..=*size).contains(crop) => {
-            let expected = format!("1 to preprocess.size, {size}");
-            problems.push(Problem::new("preprocess.crop", "out of range").expected(expected).found(crop));
-        }
-        None if *resize == Resize::ShortEdge => {
-            problems.push(Problem::new("preprocess.crop", "missing key; short_edge alone leaves no square"));
-        }
-        _ => {}
-    }
-    match (resize, pad_color) {
-        (Resize::Pad, None) => problems.push(Problem::new("preprocess.pad_color", "missing key; pad needs it")),
-        (Resize::Squash | Resize::ShortEdge, Some(_)) => {
-            problems.push(Problem::new("preprocess.pad_color", "only resize = pad has a border"));
-        }
-        _ => {}
-    }
-    for channel in 0..3 {
-        let (mean, std) = (mean[channel], std[channel]);
-        if !mean.is_finite() {
-            problems.push(Problem::new(format!("preprocess.mean[{channel}]"), "must be finite").found(mean));
-        }
-        if !(std.is_finite() && std > 0.0) {
-            let problem = Problem::new(format!("preprocess.std[{channel}]"), "must be finite and above 0");
-            problems.push(problem.found(std));
-        }
-    }
+}
+
+fn in_preprocess(fault: PreprocessFault) -> Problem {
+    let place = format!("preprocess.{}", fault.key);
+    Problem::new(place, fault.problem).expected(fault.expected).found(fault.found)
 }
