@@ -141,7 +141,7 @@ fn child_meets_a_full_disk() {
     let Some(manager) = managed(&fixture) else { return };
     let digits = task("digits");
     let upload = |bytes: &[u8]| manager.upload(&digits, bytes, &UploadOptions::default());
-    let large = |file: &mut AdapterFile| file.adapter.lineage = "x".repeat(1 << 20).into();
+    let large = |file: &mut AdapterFile| file.adapter.lineage = "x".repeat(200_000).into();
     for seed in 1..4 {
         let name = task(["digits", "other", "third"][seed as usize - 1]);
         let result = manager.upload(&name, &fixture.adapter_with(9, large), &UploadOptions::default());

@@ -92,6 +92,6 @@ mod tests {
             }
         }
         assert_eq!(seen, [3, 1, 10, 2]);
-        assert_eq!(passes.len(), 5);
+        assert_eq!(passes.len(), 6);
     }
 }
