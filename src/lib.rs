@@ -25,4 +25,5 @@ pub mod serving;
 pub mod table;
 pub mod telemetry;
 pub mod tensors;
+pub mod train;
 pub mod vit;

@@ -16,6 +16,7 @@ mod patches;
 pub mod reference;
 #[cfg(test)]
 mod testing;
+pub mod training;
 
 pub use open::{EngineKind, EngineSettings, UnknownEngine, open};
 
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::Adapter;
 use crate::image::Pixels;
+use training::{TrainSettings, Trainable};
 
 /// How a version is served; decided when it is loaded, never by traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +136,11 @@ pub trait Backend: Send + Sync {
     }
     /// A fresh worker; called at start, and once more when a worker died.
     fn start(&self) -> Result<Box<dyn Engine>, EngineError>;
+    /// A worker that trains, for an engine that can.
+    fn trainable(&self, _settings: &TrainSettings) -> Result<Box<dyn Trainable>, EngineError> {
+        let engine = self.describe().engine;
+        Err(EngineError::Unavailable(format!("engine {engine} does not train; use --engine native or reference")))
+    }
 }
 
 /// The worker half: owned by one thread.

@@ -2,6 +2,11 @@
 //!
 //! Engines implement [`Ops`]; weights and adapter are bound inside an implementation and addressed by place, so this
 //! file names neither. The same calls compute activations (`engine::reference`) and write a graph (`engine::onnx`).
+//! Engines that train implement [`Gradients`] too.
+
+mod backward;
+
+pub use backward::{Gradients, gradient};
 
 use std::fmt;
 

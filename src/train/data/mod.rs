@@ -1,0 +1,31 @@
+//! Pictures and what is known about them.
+
+mod cache;
+
+pub use cache::{PictureCache, PictureError};
+
+use std::path::PathBuf;
+
+/// Labelled pictures in three splits. A split that a data form lacks is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Class names, in head order.
+    pub labels: Vec<String>,
+    /// Whether a picture may have several classes, or none.
+    pub multi_label: bool,
+    /// To fit on.
+    pub train: Vec<Example>,
+    /// To select on.
+    pub validation: Vec<Example>,
+    /// To report on, once.
+    pub test: Vec<Example>,
+}
+
+/// A picture and its classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// The picture's file.
+    pub path: PathBuf,
+    /// Its classes by index; exactly one unless the data is multi-label.
+    pub targets: Vec<usize>,
+}
