@@ -15,7 +15,7 @@ mod open;
 mod patches;
 pub mod reference;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod training;
 
 pub use open::{EngineKind, EngineSettings, UnknownEngine, open};

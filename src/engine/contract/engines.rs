@@ -67,6 +67,21 @@ contract!(native_avx512, native("avx512", Tolerance::F32));
 contract!(native_avx2, native("avx2", Tolerance::F32));
 contract!(native_portable, native("portable", Tolerance::F32));
 
+macro_rules! training_contract {
+    ($engine:ident, $subject:expr) => {
+        contract!(
+            $engine, $subject;
+            golden_gradients,
+            gradients_are_near_the_oracle,
+            gradients_are_those_of_the_features,
+            any_memory_gives_the_same_gradients,
+        );
+    };
+}
+
+training_contract!(training_reference_f32, reference::<f32>(Tolerance::F32));
+training_contract!(training_reference_f64, reference::<f64>(Tolerance::F64));
+
 /// Threads of the native engine claim work as they come to it; which one computes a value must not matter.
 #[test]
 fn native_rows_do_not_depend_on_threads() {

@@ -1,6 +1,7 @@
 //! What every engine promises, run over all of them. A new engine joins with one line in `engines`.
 
 mod engines;
+mod training;
 
 use std::sync::Arc;
 
@@ -30,13 +31,15 @@ struct Tolerance {
     oracle: f32,
     /// Features of the merged form against the rescaled one, relative to the largest.
     merged: f32,
+    /// Gradients, ‖Δ‖ of a segment relative to ‖g‖.
+    gradient: f32,
 }
 
 impl Tolerance {
-    const F32: Self = Self { golden: 1e-5, oracle: 1e-4, merged: 1e-4 };
+    const F32: Self = Self { golden: 1e-5, oracle: 1e-4, merged: 1e-4, gradient: 1e-5 };
     /// A bf16 keeps 8 bits: a rounding is up to 2^-9 of a value, and a block has some ten on its way, of random sign.
-    const BF16: Self = Self { golden: 3e-2, oracle: 3e-2, merged: 0.0 };
-    const F64: Self = Self { golden: 1e-5, oracle: 1e-6, merged: 1e-6 };
+    const BF16: Self = Self { golden: 3e-2, oracle: 3e-2, merged: 0.0, gradient: 5e-2 };
+    const F64: Self = Self { golden: 1e-5, oracle: 1e-6, merged: 1e-6, gradient: 1e-5 };
 }
 
 /// Shapes with everything that backbones have or lack.

@@ -1,7 +1,9 @@
 //! The oracle: the network in plain ndarray, in f32 or f64. Obvious and slow; every other engine is measured by it.
 
+mod backward;
 mod ops;
 mod real;
+mod trainer;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,12 +13,14 @@ use ndarray::{Array1, Array2};
 pub use real::Real;
 
 use super::budget::{Budget, Reservation};
+use super::training::{Perturb, TrainSettings, Trainable};
 use super::{Backend, Description, Engine, EngineError, Form, Group, Lens, merge, patches};
 use crate::adapter::{Adapter, Layout};
-use crate::backbone::{Backbone, PositionTables, Weights};
-use crate::image::Pixels;
+use crate::backbone::{Backbone, PositionRule, PositionTables, Weights};
+use crate::image::{Pixels, Preprocess};
 use crate::vit;
-use ops::{Forward, Pictures};
+use ops::{Network, Pictures};
+use trainer::Trainer;
 
 /// The reference engine, computing in `T`.
 pub struct Reference<T> {
@@ -58,8 +62,8 @@ impl<T: Real> Reference<T> {
 
     /// Every token `[prefix_tokens + grid_h * grid_w, width]` of one picture after the final norm.
     pub fn tokens(&self, lens: &Lens, picture: &Pixels) -> Array2<T> {
-        let (mut forward, pictures) = self.shared.bind::<T>(lens, &[picture]);
-        let mut tokens = vit::forward_tokens(&mut forward, self.shared.backbone.shape.depth, &pictures);
+        let (mut network, pictures) = self.shared.bind::<T>(lens, &[picture]);
+        let mut tokens = vit::forward_tokens(&mut network, self.shared.backbone.shape.depth, &pictures);
         tokens.remove(0)
     }
 }
@@ -89,13 +93,17 @@ impl<T: Real> Backend for Reference<T> {
     fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
         Ok(Box::new(Worker::<T> { shared: self.shared.clone(), precision: PhantomData }))
     }
+
+    fn trainable(&self, settings: &TrainSettings) -> Result<Box<dyn Trainable>, EngineError> {
+        Ok(Box::new(Trainer::<T>::new(self.shared.clone(), *settings)))
+    }
 }
 
 impl<T: Real> Engine for Worker<T> {
     fn run(&mut self, batch: &[Group<'_>]) -> Result<Vec<Array2<f32>>, EngineError> {
         let features = |group: &Group<'_>| {
-            let (mut forward, pictures) = self.shared.bind::<T>(group.lens, &group.rows);
-            vit::forward(&mut forward, self.shared.backbone.shape.depth, &pictures).mapv(Real::f32)
+            let (mut network, pictures) = self.shared.bind::<T>(group.lens, &group.rows);
+            vit::forward(&mut network, self.shared.backbone.shape.depth, &pictures).mapv(Real::f32)
         };
         Ok(batch.iter().map(features).collect())
     }
@@ -103,34 +111,37 @@ impl<T: Real> Engine for Worker<T> {
 
 impl Shared {
     /// The network of one group and its pictures.
-    fn bind<'a, T: Real>(&'a self, lens: &'a Lens, rows: &[&Pixels]) -> (Forward<'a, T>, Pictures<T>) {
+    fn bind<'a, T: Real>(&'a self, lens: &'a Lens, rows: &[&Pixels]) -> (Network<'a, T>, Pictures<T>) {
+        static CALM: Perturb = Perturb { seed: 0, dropout: Vec::new(), noise: Vec::new() };
         let merged = lens.prepared.as_ref().and_then(|p| p.downcast_ref::<Merged>());
-        let rescale = match lens.form {
-            Form::Rescaled => Some(lens.adapter.rescale.iter().map(|&v| T::of(f64::from(v))).collect::<Array1<T>>()),
-            Form::Merged | Form::Bare => None,
-        };
-        let forward = Forward {
+        let network = Network {
             shape: &self.backbone.shape,
             weights: merged.map_or(&self.weights, |m| &m.weights),
             layout: &self.layout,
-            rescale,
+            rescale: (lens.form == Form::Rescaled).then(|| widened(&lens.adapter.rescale)),
+            perturb: &CALM,
+            gradient: Array1::zeros(0),
         };
-        (forward, self.pictures(lens, rows))
+        (network, self.pictures(&lens.adapter.preprocess, lens.adapter.position_rule, rows))
     }
 
-    fn pictures<T: Real>(&self, lens: &Lens, rows: &[&Pixels]) -> Pictures<T> {
+    fn pictures<T: Real>(&self, preprocess: &Preprocess, rule: PositionRule, rows: &[&Pixels]) -> Pictures<T> {
         let shape = &self.backbone.shape;
         let (gh, gw) = patches::grid(rows[0], shape.patch);
         let widen = |values: &[f32], columns: usize| {
-            let values = values.iter().map(|&v| T::of(f64::from(v))).collect();
-            Array2::from_shape_vec((gh * gw, columns), values).expect("both tables have one row per patch")
+            let rows = widened(values).into_shape_with_order((gh * gw, columns));
+            rows.expect("both tables have one row per patch")
         };
         let patches = rows.iter().map(|pixels| {
             let mut values = vec![0.0; gh * gw * shape.patch_values()];
-            patches::write(pixels, &lens.adapter.preprocess, shape.patch, &mut values);
+            patches::write(pixels, preprocess, shape.patch, &mut values);
             widen(&values, shape.patch_values())
         });
-        let positions = self.positions.get(lens.adapter.position_rule, (gh, gw));
+        let positions = self.positions.get(rule, (gh, gw));
         Pictures { patches: patches.collect(), positions: widen(&positions, shape.width) }
     }
+}
+
+fn widened<T: Real>(values: &[f32]) -> Array1<T> {
+    values.iter().map(|&v| T::of(f64::from(v))).collect()
 }

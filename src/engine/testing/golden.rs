@@ -9,7 +9,7 @@ use crate::adapter::import::{CheckpointLimits, Preset, Task, official};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, LoadOptions, Weights, load};
 use crate::image::Pixels;
-use crate::tensors::TensorFile;
+use crate::tensors::{TensorFile, View};
 
 fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rlrr-tiny").join(file)
@@ -25,6 +25,14 @@ pub fn forward() -> (Vec<Pixels>, Vec<f32>) {
     let pictures = values.chunks_exact(3 * height * width);
     let pictures = pictures.map(|p| Pixels::F32 { height, width, data: p.into() }).collect();
     (pictures, read("logits").1)
+}
+
+/// The golden pictures' classes.
+pub fn labels() -> Vec<usize> {
+    let bytes = fs::read(path("forward.safetensors")).expect("golden files are committed");
+    let file = TensorFile::parse(&bytes).expect("a valid file");
+    let read = |view: View<'_>| view.bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as usize).collect();
+    file.with("labels", read).expect("there")
 }
 
 /// The golden backbone.
@@ -51,22 +59,28 @@ pub fn backbones() -> Vec<(Arc<Backbone>, Weights)> {
 
 /// The golden adapter from each of its files.
 pub fn adapters(backbone: &Backbone) -> Vec<Arc<Adapter>> {
-    let read = |file| {
-        let bytes = fs::read(path(file)).expect("golden files are committed");
-        let task = Task {
-            labels: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
-            preprocess: Preset::Vtab.at(backbone.image_size),
-            pooling: None,
-            position_rule: backbone.position_rule,
-        };
-        let target = Target {
-            shape: &backbone.shape,
-            layout: &Layout::of(&backbone.shape),
-            fingerprint: &backbone.fingerprint,
-            limits: Limits::default(),
-        };
-        let file = official(&bytes, task, &target, &CheckpointLimits::default());
-        Arc::new(file.expect("an adapter").adapter)
+    ["adapter 75.60.pth", "adapter.official-names.safetensors"].map(|file| adapter(backbone, file)).to_vec()
+}
+
+/// The gradient of the mean cross-entropy of the golden pictures with respect to the golden adapter.
+pub fn gradient(backbone: &Backbone) -> Arc<Adapter> {
+    adapter(backbone, "gradients.safetensors")
+}
+
+fn adapter(backbone: &Backbone, file: &str) -> Arc<Adapter> {
+    let bytes = fs::read(path(file)).expect("golden files are committed");
+    let task = Task {
+        labels: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+        preprocess: Preset::Vtab.at(backbone.image_size),
+        pooling: None,
+        position_rule: backbone.position_rule,
     };
-    ["adapter 75.60.pth", "adapter.official-names.safetensors"].map(read).to_vec()
+    let target = Target {
+        shape: &backbone.shape,
+        layout: &Layout::of(&backbone.shape),
+        fingerprint: &backbone.fingerprint,
+        limits: Limits::default(),
+    };
+    let file = official(&bytes, task, &target, &CheckpointLimits::default());
+    Arc::new(file.expect("an adapter").adapter)
 }
