@@ -21,13 +21,14 @@ lint:
 bench: backbone onnxruntime
 	cargo bench --locked
 
-# Overload, hot swap under load, kill -9, handover, a thousand adapters: about ten minutes on an idle machine.
+# Overload, hot swap under load, kill -9, handover, a thousand adapters, footprint: about twelve minutes on an idle machine.
 load: backbone onnxruntime build
 	scripts/load/swap --binary $(BINARY)
 	scripts/load/overload --binary $(BINARY)
 	scripts/load/crash --binary $(BINARY)
 	scripts/load/handover --binary $(BINARY)
 	scripts/load/thousand --binary $(BINARY)
+	scripts/load/footprint --binary $(BINARY)
 
 # Agreement with the PyTorch reference; REFERENCE is the folder that holds its adapters/ and data/.
 parity: backbone onnxruntime build

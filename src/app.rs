@@ -18,6 +18,7 @@ use crate::backbone::{Backbone, Weights};
 use crate::config::{KeyFileError, Settings, Shutdown};
 use crate::engine::{self, Backend, Description, EngineError};
 use crate::http::{self, BindError, Closing, Face, Keyring, Listener, Management};
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::registry::{
     FOLLOW_INTERVAL, ManageError, Manager, Parts, StoreError, TaskName, TaskNameError, UploadOptions,
@@ -104,6 +105,7 @@ impl Server {
         let listeners = Listeners::bind(&settings)?;
         let backbone = Arc::new(backbone);
         let backend = engine::open(settings.model.engine, backbone.clone(), weights, &settings.model.engine_settings)?;
+        memory::give_back_freed();
         Self::assemble(settings, listeners, backbone, backend)
     }
 

@@ -18,6 +18,7 @@ pub mod engine;
 pub mod hash;
 pub mod http;
 pub mod image;
+pub mod memory;
 pub mod metrics;
 pub mod random;
 pub mod registry;
