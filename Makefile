@@ -6,7 +6,7 @@ BACKBONE := cache/models/vit-s14-focus
 ONNXRUNTIME := 1.32.0
 
 # A server with a real backbone and three tasks; classifies sample pictures over HTTP and prints the answers.
-demo: backbone onnxruntime build
+demo: backbone build
 	@scripts/demo $(BINARY) $(BACKBONE)
 
 test: backbone onnxruntime-tested
@@ -22,7 +22,7 @@ bench: backbone onnxruntime
 	cargo bench --locked
 
 # Overload, hot swap under load, kill -9, handover, a thousand adapters, footprint: about twelve minutes on an idle machine.
-load: backbone onnxruntime build
+load: backbone build
 	scripts/load/swap --binary $(BINARY)
 	scripts/load/overload --binary $(BINARY)
 	scripts/load/crash --binary $(BINARY)
