@@ -55,25 +55,31 @@ pub enum AppError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A file's name is no task name.
-    #[error("{}: {source}", path.display())]
-    AdapterName {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: TaskNameError,
-    },
-    /// A file of `--adapters` was refused.
-    #[error("{}: {source}", path.display())]
-    Adapter {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: ManageError,
-    },
+    /// Files of `--adapters` that are refused: all of them, so that one start tells everything.
+    #[error("--adapters: mend these files or take them away:\n{}", lines(.0))]
+    RefusedAdapters(Vec<(PathBuf, RefusedAdapter)>),
     /// The engine died while serving, and once more after it was started again.
     #[error("the engine is dead: {0}")]
     EngineDied(String),
+}
+
+/// Why a file of `--adapters` is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RefusedAdapter {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its name is no task name.
+    #[error(transparent)]
+    Name(#[from] TaskNameError),
+    /// What it says cannot be served here.
+    #[error(transparent)]
+    Upload(#[from] ManageError),
+}
+
+fn lines(refused: &[(PathBuf, RefusedAdapter)]) -> String {
+    let line = |(path, why): &(PathBuf, RefusedAdapter)| format!("  {}: {why}", path.display());
+    refused.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A server whose addresses are taken and whose tasks are loaded. Nobody can connect until it runs.
@@ -126,6 +132,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(telemetry.task_histograms));
         let (description, fingerprint) = (backend.describe(), backbone.fingerprint.0.clone());
         metrics.set_build_info(&description, &fingerprint);
+        let inactive_max = serving.rows_max;
         let serving = Arc::new(Serving::start(backend.clone(), serving, metrics.clone())?);
         let adapter_bytes_max = usize::try_from(store.limits.adapter_bytes_max).unwrap_or(usize::MAX);
         let parts = Parts {
@@ -147,6 +154,7 @@ impl Server {
             keys,
             requests,
             network,
+            lanes: http::Lanes::new(inactive_max),
             adapter_bytes_max,
             access_log: telemetry.access_log,
             draining: AtomicBool::new(false),
@@ -304,17 +312,23 @@ fn add_missing(manager: &Manager, folder: &Path) -> Result<(), AppError> {
         info!("another process manages the data folder; --adapters is left to it");
         return Ok(());
     }
-    for path in adapter_files(folder)? {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let task = TaskName::parse(&stem).map_err(|source| AppError::AdapterName { path: path.clone(), source })?;
-        if manager.registry().contains(&task) {
-            continue;
-        }
-        let bytes = fs::read(&path).map_err(|source| AppError::Adapters { path: path.clone(), source })?;
-        let uploaded = manager.upload(&task, &bytes, &UploadOptions::default());
-        uploaded.map_err(|source| AppError::Adapter { path: path.clone(), source })?;
-        info!(%task, "added");
+    let add = |path: PathBuf| add(manager, &path).err().map(|why| (path, why));
+    let refused: Vec<_> = adapter_files(folder)?.into_iter().filter_map(add).collect();
+    if refused.is_empty() { Ok(()) } else { Err(AppError::RefusedAdapters(refused)) }
+}
+
+/// What an operator deleted stays deleted.
+fn add(manager: &Manager, path: &Path) -> Result<(), RefusedAdapter> {
+    let task = TaskName::parse(&path.file_stem().unwrap_or_default().to_string_lossy())?;
+    if manager.registry().contains(&task) {
+        return Ok(());
     }
+    if manager.was_deleted(&task) {
+        info!(%task, "was deleted here, so --adapters leaves it out; upload it to have it again");
+        return Ok(());
+    }
+    manager.upload(&task, &fs::read(path)?, &UploadOptions::default())?;
+    info!(%task, "added");
     Ok(())
 }
 

@@ -143,7 +143,8 @@ impl Client {
     /// A server at `http://host:port`, and the key that it wants.
     pub fn new(url: &str, key: Option<String>, timeout: Duration) -> Self {
         let config = Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build();
-        Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), key }
+        let scheme = if url.contains("://") { "" } else { "http://" };
+        Self { agent: config.into(), url: format!("{scheme}{}", url.trim_end_matches('/')), key }
     }
 
     /// Asks about one picture. An overloaded server is asked again when it says.

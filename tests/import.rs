@@ -29,6 +29,7 @@ fn arguments(file: PathBuf, backbone: &Path, out: &Path) -> Official {
         position_rule: None,
         tokens_max: 2048,
         out: out.into(),
+        force: true,
         json: false,
     }
 }

@@ -35,6 +35,7 @@ fn export(backbone: &Path, adapter: Adapter, names: Names, out: &Path) -> Result
         load: LoadOptions::default(),
         adapter: path,
         out: Out::Merged { folder: out.into(), names },
+        force: false,
     };
     run(&args).map(drop).map_err(|error| error.to_string())
 }

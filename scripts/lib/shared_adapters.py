@@ -38,5 +38,5 @@ def import_task(binary, backbone, folder, task, out):
         settings.write_text(json.dumps(preprocess(described)))
         labels.write_text("".join(f"{label}\n" for label in described["labels"]))
         command = [binary, "import", "official", Path(folder) / f"{task}.adapter.safetensors", "--backbone", backbone]
-        command += ["--labels", f"@{labels}", "--preprocess", settings, "--pooling", described["pooling"], "--out", out]
+        command += ["--labels", f"@{labels}", "--preprocess", settings, "--pooling", described["pooling"], "--out", out, "--force"]
         subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr)

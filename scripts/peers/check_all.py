@@ -68,7 +68,7 @@ def check(program, folder, case):
     backbone, tensors, file, merged = BACKBONES / name, folder / "in.safetensors", folder / "a.safetensors", folder / "m"
     save_file(adapter(pooling), tensors)
     imported = ["import", "official", tensors, "--backbone", backbone, "--labels", "a,b,c", "--preprocess", "vtab"]
-    imported += ["--image-size", str(size), "--pooling", pooling, "--out", file]
+    imported += ["--image-size", str(size), "--pooling", pooling, "--out", file, "--force"]
     exported = ["export", "--merged", merged, "--names", names, "--backbone", backbone, "--adapter", file]
     for command in (imported, exported):
         subprocess.run([program, *command], check=True, stdout=subprocess.DEVNULL)

@@ -92,7 +92,7 @@ def make_graph(binary):
         source, adapter = FOLDER / "adapter-tensors.safetensors", FOLDER / "adapter.out"
         labels = ",".join(map(str, range(CLASSES)))
         subprocess.run([binary, "import", "official", source, "--backbone", FOLDER, "--labels", labels, "--preprocess",
-                        "vtab", "--out", adapter], check=True)
+                        "vtab", "--out", adapter, "--force"], check=True)
         subprocess.run([binary, "export", "--onnx", graph, "--dialect", "fused", "--backbone", FOLDER, "--adapter",
                         adapter], check=True)
     return graph

@@ -13,6 +13,8 @@ pub fn with_variables(command: Command) -> Command {
 fn with_variable(arg: Arg) -> Arg {
     match arg.get_long() {
         None | Some("help" | "version") => arg,
+        // Compare's `--a` and `--b`: names too short to mean anything in an environment.
+        Some(long) if long.len() == 1 => arg,
         Some(long) => {
             let name = variable(long);
             // Clap keeps names for the life of the process, and there is one command line per process.

@@ -18,6 +18,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
 
+    /// Replace the ONNX file if it exists
+    #[arg(long)]
+    force: bool,
+
     /// Operators of the ONNX file: plain ones open everywhere, fused ones are ONNX Runtime's own and faster there
     #[arg(long, default_value = Dialect::Plain.name(), value_parser = dialects())]
     dialect: Dialect,
@@ -46,6 +50,7 @@ impl From<Args> for export::Args {
             backbone: args.backbone,
             load: args.load.into(),
             adapter: args.adapter,
+            force: args.force,
             out: merged.or(onnx).expect("clap requires one of the group"),
         }
     }

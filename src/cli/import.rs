@@ -80,6 +80,10 @@ pub struct OfficialArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
+    /// Replace that file if it exists
+    #[arg(long)]
+    force: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -105,6 +109,7 @@ impl From<OfficialArgs> for Official {
             position_rule: args.position_rule,
             tokens_max: args.max_tokens,
             out: args.out,
+            force: args.force,
             json: args.json,
         }
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::pictures::find;
 use crate::client::{Answer, Client, Question};
 use crate::table::table;
 
 /// What `manylens classify` needs to know.
 pub struct Arguments {
-    /// Picture files.
+    /// Picture files, and folders of them.
     pub pictures: Vec<PathBuf>,
     /// What to ask of each.
     pub question: Question,
@@ -34,8 +35,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         let bytes = fs::read(picture).map_err(|error| error.to_string())?;
         client.classify(&arguments.question, &bytes).map_err(|error| error.to_string())
     };
-    let answers: Vec<_> =
-        arguments.pictures.iter().map(|picture| (picture.display().to_string(), ask(picture))).collect();
+    let pictures = pictures(&arguments.pictures)?;
+    let answers: Vec<_> = pictures.iter().map(|picture| (picture.display().to_string(), ask(picture))).collect();
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&program(&answers)).unwrap_or_default());
     } else {
@@ -46,6 +47,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     let failed = answers.iter().any(|(_, answer)| answer.is_err());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Folders stand for the pictures in them; a file is sent whatever its name.
+fn pictures(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut pictures = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            pictures.extend(find(path)?.into_iter().map(|picture| picture.path));
+        } else {
+            pictures.push(path.clone());
+        }
+    }
+    Ok(pictures)
 }
 
 /// What a program reads.

@@ -34,6 +34,16 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
+/// Refuses to replace a file that nobody said may be replaced.
+pub fn spare(path: &Path, force: bool) -> Result<(), Exists> {
+    if force || !path.exists() { Ok(()) } else { Err(Exists(path.to_owned())) }
+}
+
+/// A file is there already.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: the file exists; give another name, or --force to replace it", .0.display())]
+pub struct Exists(pub PathBuf);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +54,8 @@ mod tests {
         std::fs::write(file.path(), b"12345").expect("writable");
         assert_eq!(read(file.path(), 5).expect("fits"), b"12345");
         assert!(matches!(read(file.path(), 4), Err(ReadError::TooLarge { bytes_max: 4, .. })));
+        assert!(spare(file.path(), false).is_err() && spare(file.path(), true).is_ok());
+        assert!(spare(Path::new("/nowhere/at/all"), false).is_ok());
         assert!(matches!(read(Path::new("/nowhere/at/all"), 4), Err(ReadError::Io { .. })));
     }
 }

@@ -8,6 +8,7 @@ pub mod export;
 mod file;
 pub mod import;
 pub mod inspect;
+mod pictures;
 pub mod serve;
 
 use crate::app::AppError;
@@ -16,6 +17,7 @@ use crate::config::{ConfigError, KeyFileError};
 use crate::engine::EngineError;
 
 pub use file::ReadError;
+pub use pictures::PicturesError;
 
 /// A head of 32,768 classes on 2 x 1,280 features, and room.
 const ADAPTER_BYTES_MAX: u64 = 512 << 20;
@@ -58,9 +60,9 @@ pub enum Error {
     /// A version compared with itself.
     #[error("version {0} is named twice: name two versions of the task as --a and --b")]
     SameVersion(u64),
-    /// Pictures to compare on.
+    /// Pictures to ask about.
     #[error(transparent)]
-    Pictures(#[from] compare::PicturesError),
+    Pictures(#[from] PicturesError),
     /// The comparison's page.
     #[error(transparent)]
     Html(#[from] compare::HtmlError),

@@ -3,23 +3,28 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
-use super::App;
 use super::counted::Counted;
 use super::error::{ApiError, ErrorBody, ErrorType};
+use super::json::Json;
+use super::lanes::InactivePermit;
 use super::params::{self, ClassifyManyQuery, ClassifyQuery, Named, Params};
 use super::pictures::{Pictures, split};
 use super::receive::receive;
 use super::trace::Trace;
 use super::wire::{Answers, Item, ItemOutcome};
+use super::{App, off_runtime};
 use crate::registry::{TaskName, Version};
 use crate::serving::respond::{Answer, predict};
 use crate::serving::{Request, Row, Timings};
+
+/// Logits that are ranked on the runtime's own threads: about a millisecond.
+const RANKED_INLINE_MAX: usize = 16_384;
 
 /// Classify pictures of one task
 ///
@@ -27,7 +32,11 @@ use crate::serving::{Request, Row, Timings};
 /// the answer: a body or `{"image"}` gives one object, a form or `{"images"}` gives `{"results"}`, even for one.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/classify", tag = "classify",
-    params(("task" = String, Path, description = "A task"), ClassifyQuery),
+    params(
+        ("task" = String, Path, description = "A task"),
+        ("x-request-timeout-ms" = Option<u64>, Header, description = "The same as `timeout_ms`"),
+        ClassifyQuery,
+    ),
     request_body(content(
         (Vec<u8> = "application/octet-stream"), (Vec<u8> = "multipart/form-data"), (String = "application/json"),
     ), description = "A picture, a form with fields `image`, or JSON with base64 in `image` or `images`"),
@@ -45,8 +54,10 @@ pub async fn one(
     body: Body,
 ) -> Result<Response, ApiError> {
     let number = query.version.as_deref().map(params::version).transpose()?;
+    let (versions, inactive) = find_each(&app, vec![(task, number)]).await?;
     let call = Call {
-        versions: vec![find(&app, task, number).await?],
+        versions,
+        _inactive: inactive,
         answer: params::answer(query.top_k, query.threshold)?,
         logits: query.logits.unwrap_or(false),
         deadline: params::deadline(query.timeout_ms, &headers, &trace, app.requests.timeout_max)?,
@@ -60,7 +71,11 @@ pub async fn one(
 /// Every picture is decoded once and goes through every task (or version) in one batch. The answer is always
 /// `{"results"}`, picture by picture, and in the order of the tasks within one.
 #[utoipa::path(
-    post, path = "/v1/classify", tag = "classify", params(ClassifyManyQuery),
+    post, path = "/v1/classify", tag = "classify",
+    params(
+        ("x-request-timeout-ms" = Option<u64>, Header, description = "The same as `timeout_ms`"),
+        ClassifyManyQuery,
+    ),
     request_body(content(
         (Vec<u8> = "application/octet-stream"), (Vec<u8> = "multipart/form-data"), (String = "application/json"),
     ), description = "A picture, a form with fields `image`, or JSON with base64 in `image` or `images`"),
@@ -76,8 +91,10 @@ pub async fn many(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let (versions, inactive) = find_all(&app, &query.tasks).await?;
     let call = Call {
-        versions: find_all(&app, &query.tasks).await?,
+        versions,
+        _inactive: inactive,
         answer: params::answer(query.top_k, query.threshold)?,
         logits: query.logits.unwrap_or(false),
         deadline: params::deadline(query.timeout_ms, &headers, &trace, app.requests.timeout_max)?,
@@ -86,23 +103,40 @@ pub async fn many(
     call.run(&app, &trace, &headers, body).await
 }
 
-/// The active version, or the one of that number: active ones are in memory, others may have to be read.
-async fn find(app: &App, task: TaskName, number: Option<u64>) -> Result<Arc<Version>, ApiError> {
-    let active = app.registry().active(&task);
-    match number {
-        None => Ok(active?),
-        Some(number) => match active {
-            Ok(version) if version.number == number => Ok(version),
-            _ => app.blocking(move |manager| manager.load_version(&task, number)).await,
-        },
+type Found = (Vec<Arc<Version>>, InactivePermit);
+
+/// Active versions, or those of these numbers. Active ones are in memory anyway; a place is taken for each other one
+/// before it is read, so that what all calls hold is bounded however slowly their bodies come.
+async fn find_each(app: &App, asked: Vec<(TaskName, Option<u64>)>) -> Result<Found, ApiError> {
+    let active = |task: &TaskName, number: Option<u64>| match app.registry().active(task) {
+        Ok(version) if number.is_none_or(|number| number == version.number) => Ok(Some(version)),
+        Err(error) if number.is_none() => Err(error),
+        _ => Ok(None),
+    };
+    let found = asked.iter().map(|(task, number)| active(task, *number)).collect::<Result<Vec<_>, _>>()?;
+    let inactive = found.iter().filter(|version| version.is_none()).count();
+    let permit = app.lanes.hold_inactive(inactive).ok_or_else(too_many_inactive)?;
+    let mut versions = Vec::with_capacity(asked.len());
+    for ((task, number), found) in asked.into_iter().zip(found) {
+        versions.push(match (found, number) {
+            (Some(version), _) => version,
+            (None, number) => app.load(task, number.unwrap_or_default()).await?,
+        });
     }
+    Ok((versions, permit))
 }
 
-async fn find_all(app: &App, tasks: &str) -> Result<Vec<Arc<Version>>, ApiError> {
+fn too_many_inactive() -> ApiError {
+    let message = "too many versions that are not active are in use at once: try again, or activate them";
+    ApiError { retry_after_ms: Some(1000), ..ApiError::new(ErrorType::Overloaded, message) }
+}
+
+async fn find_all(app: &App, tasks: &str) -> Result<Found, ApiError> {
     if tasks == "all" {
-        let all: Vec<_> = app.registry().all().into_iter().filter_map(|(_, version)| version.ok()).collect();
-        let none = || ApiError::new(ErrorType::UnknownTask, "no task answers here: upload an adapter first");
-        return if all.is_empty() { Err(none()) } else { Ok(all) };
+        let all = app.registry().all();
+        let known = all.len();
+        let all: Vec<_> = all.into_iter().filter_map(|(_, version)| version.ok()).collect();
+        return if all.is_empty() { Err(none_answers(known)) } else { Ok((all, InactivePermit::none())) };
     }
     let mut asked = Vec::new();
     for text in tasks.split(',') {
@@ -115,16 +149,21 @@ async fn find_all(app: &App, tasks: &str) -> Result<Vec<Arc<Version>>, ApiError>
         }
         asked.push(one);
     }
-    let mut versions = Vec::with_capacity(asked.len());
-    for (task, number) in asked {
-        versions.push(find(app, task, number).await?);
-    }
-    Ok(versions)
+    find_each(app, asked).await
+}
+
+fn none_answers(known: usize) -> ApiError {
+    let message = match known {
+        0 => "no task answers here: upload an adapter first".to_owned(),
+        _ => format!("none of the {known} tasks here answers: GET /v1/tasks lists each with its reason"),
+    };
+    ApiError::new(ErrorType::UnknownTask, message)
 }
 
 /// A call whose query is understood and whose versions are found.
 struct Call {
     versions: Vec<Arc<Version>>,
+    _inactive: InactivePermit,
     answer: Answer,
     logits: bool,
     deadline: Option<Instant>,
@@ -180,19 +219,11 @@ impl Call {
         let rows = app.serving.classify(request).await;
         let batch_rows = rows.iter().map(|row| row.batch_rows).max().unwrap_or(0);
         note_times(trace, rows.iter().map(|row| row.timings));
-        Ok((rows.into_iter().map(|row| self.item(row)).collect(), many || self.many, batch_rows))
-    }
-
-    fn item(&self, row: Row) -> Item {
-        let version = &self.versions[row.version];
-        let outcome = match row.result {
-            Ok(logits) => {
-                let prediction = predict(&version.lens.adapter, &logits, &self.answer);
-                ItemOutcome::answer(prediction, self.logits.then_some(logits))
-            }
-            Err(error) => ApiError::from(error).into(),
-        };
-        Item::new(row.picture, version, outcome)
+        let (versions, answer, logits) = (self.versions.clone(), self.answer, self.logits);
+        let values: usize = rows.iter().filter_map(|row| row.result.as_ref().ok()).map(Vec::len).sum();
+        let items = move || rows.into_iter().map(|row| item(row, &versions, &answer, logits)).collect();
+        let items = if values > RANKED_INLINE_MAX { off_runtime(items).await? } else { items() };
+        Ok((items, many || self.many, batch_rows))
     }
 
     /// What is true of this call and not of its answer: equal requests give equal bodies.
@@ -213,6 +244,18 @@ impl Call {
         ];
         headers.extend(pairs.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))));
     }
+}
+
+fn item(row: Row, versions: &[Arc<Version>], answer: &Answer, with_logits: bool) -> Item {
+    let version = &versions[row.version];
+    let outcome = match row.result {
+        Ok(logits) => {
+            let prediction = predict(&version.lens.adapter, &logits, answer);
+            ItemOutcome::answer(prediction, with_logits.then_some(logits))
+        }
+        Err(error) => ApiError::from(error).into(),
+    };
+    Item::new(row.picture, version, outcome)
 }
 
 fn too_many_rows(rows: usize, rows_max: usize) -> ApiError {

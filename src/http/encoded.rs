@@ -42,8 +42,19 @@ fn decode(at: usize, text: &str) -> Result<Bytes, ApiError> {
         &STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let message =
+            format!("picture {at} is an address: the server fetches nothing; send the picture's bytes as base64");
+        return Err(ApiError::malformed(message));
+    }
     let wrong = |why| ApiError::malformed(format!("picture {at} is not standard base64: {why}"));
-    LENIENT.decode(text).map(Bytes::from).map_err(wrong)
+    LENIENT.decode(without_scheme(text)).map(Bytes::from).map_err(wrong)
+}
+
+/// Browsers write `data:image/png;base64,` before the base64 (RFC 2397).
+fn without_scheme(text: &str) -> &str {
+    let data = text.strip_prefix("data:").and_then(|rest| rest.split_once(','));
+    data.filter(|(kind, _)| kind.ends_with(";base64")).map_or(text, |(_, base64)| base64)
 }
 
 /// A text that stays where it is when it has no escapes.

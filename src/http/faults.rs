@@ -25,7 +25,7 @@ impl From<ManageError> for ApiError {
         let message = error.to_string();
         let with = |kind| Self::new(kind, message.clone());
         match error {
-            ManageError::ReadOnly => with(ErrorType::ReadOnly),
+            ManageError::ReadOnly | ManageError::Ending => with(ErrorType::ReadOnly),
             ManageError::Lookup(error) => error.into(),
             ManageError::Adapter(error) => error.into(),
             ManageError::ProbeMismatch(_) => with(ErrorType::ProbeFailed),
@@ -150,8 +150,22 @@ impl From<QueryRejection> for ApiError {
     fn from(error: QueryRejection) -> Self {
         let text = error.body_text();
         let why = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        Self::malformed(format!("the query cannot be read: {why}"))
+        Self::malformed(format!("the query cannot be read: {}", plain(why)))
     }
+}
+
+/// A parser's words as a person would say them.
+fn plain(why: &str) -> String {
+    const WORDS: [(&str, &str); 7] = [
+        ("invalid digit found in string", "give a whole number, in digits"),
+        ("cannot parse integer from empty string", "it is empty; give a whole number, in digits"),
+        ("number too large to fit in target type", "the number is too large"),
+        ("invalid float literal", "give a number"),
+        ("cannot parse float from empty string", "it is empty; give a number"),
+        ("provided string was not `true` or `false`", "give `true` or `false`"),
+        ("missing field", "there is no"),
+    ];
+    WORDS.iter().fold(why.to_owned(), |why, (words, plain)| why.replace(words, plain))
 }
 
 impl From<PathRejection> for ApiError {

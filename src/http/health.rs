@@ -1,12 +1,12 @@
 //! Whether the server is well, and its metrics. Always open, on every listener that has them.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::error::{ApiError, ErrorBody, ErrorType};
+use super::json::Json;
 use super::wire::HealthBody;
 
 /// Whether the process should go on

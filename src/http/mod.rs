@@ -13,7 +13,9 @@ mod encoded;
 mod error;
 mod faults;
 mod health;
+mod json;
 mod keys;
+mod lanes;
 mod observe;
 mod params;
 mod pictures;
@@ -27,6 +29,7 @@ mod wire;
 
 pub use error::ErrorType;
 pub use keys::Keyring;
+pub use lanes::Lanes;
 pub use router::{Face, router};
 pub use server::{BindError, Closing, Listener, Open};
 
@@ -37,7 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{AccessLog, Network, Requests};
 use crate::metrics::Metrics;
-use crate::registry::{Manager, Registry};
+use crate::registry::{Manager, Registry, TaskName, Version};
 use crate::serving::Serving;
 use error::ApiError;
 use keys::Role;
@@ -60,6 +63,8 @@ pub struct Shared {
     pub requests: Requests,
     /// Timeouts.
     pub network: Network,
+    /// Bounds on calls that block.
+    pub lanes: Lanes,
     /// Bytes of one adapter file.
     pub adapter_bytes_max: usize,
     /// Which requests get a line.
@@ -126,12 +131,25 @@ impl App {
         self.manager.registry()
     }
 
-    /// Runs a blocking call where blocking is allowed. It runs to its end even when the client leaves.
+    /// Runs a management call where blocking is allowed. Once begun it runs to its end even when the client leaves.
     async fn run<T: Send + 'static>(&self, call: impl FnOnce(&Manager) -> T + Send + 'static) -> Result<T, ApiError> {
         let manager = self.manager.clone();
-        let failed =
-            |_| ApiError::new(ErrorType::Internal, "the server failed; please report it with the request's id");
-        tokio::task::spawn_blocking(move || call(&manager)).await.map_err(failed)
+        let place = self.lanes.management.acquire().await;
+        let done = off_runtime(move || call(&manager)).await;
+        drop(place);
+        done
+    }
+
+    /// The version of that number, which may have to be read.
+    async fn load(&self, task: TaskName, number: u64) -> Result<Arc<Version>, ApiError> {
+        if let Some(version) = self.manager.resident(&task, number) {
+            return Ok(version);
+        }
+        let manager = self.manager.clone();
+        let place = self.lanes.loads.acquire().await;
+        let loaded = off_runtime(move || manager.load_version(&task, number)).await;
+        drop(place);
+        Ok(loaded??)
     }
 
     /// The same for a call that can fail.
@@ -142,4 +160,10 @@ impl App {
     {
         self.run(call).await?.map_err(Into::into)
     }
+}
+
+/// Runs what takes long where blocking is allowed.
+async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let failed = |_| ApiError::new(ErrorType::Internal, "the server failed; please report it with the request's id");
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }

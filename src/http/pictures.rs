@@ -5,10 +5,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue};
-use tokio::task::spawn_blocking;
 
-use super::encoded;
-use super::error::{ApiError, ErrorType};
+use super::error::ApiError;
+use super::{encoded, off_runtime};
 
 /// The pictures of a body, and whether the form of the request allows more than one.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,10 +26,7 @@ pub async fn split(headers: &HeaderMap, bytes: Bytes, count_max: usize) -> Resul
     let kind = headers.get(CONTENT_TYPE);
     match kind.map(media_type).as_deref() {
         Some("multipart/form-data") => from_form(kind.cloned(), bytes, count_max).await,
-        Some("application/json") => {
-            let failed = |_| ApiError::new(ErrorType::Internal, "the server failed; please report the request's id");
-            spawn_blocking(move || encoded::read(&bytes, count_max)).await.map_err(failed)?
-        }
+        Some("application/json") => off_runtime(move || encoded::read(&bytes, count_max)).await?,
         _ => Ok(Pictures { many: false, files: vec![bytes] }),
     }
 }
@@ -82,6 +78,8 @@ mod tests {
     async fn the_form_of_the_request_decides_whether_there_may_be_many() {
         assert_eq!(parse("application/x-www-form-urlencoded", "abc").await, Ok((false, files(&["abc"]))));
         assert_eq!(parse("application/json; charset=utf-8", r#"{"image":"YWI="}"#).await, Ok((false, files(&["ab"]))));
+        let uri = r#"{"image":"data:image/png;base64,YWI="}"#;
+        assert_eq!(parse("application/json", uri).await, Ok((false, files(&["ab"]))));
         assert_eq!(parse("Application/JSON", r#"{"images":["YWI"]}"#).await, Ok((true, files(&["ab"]))));
         let form = "--x\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nab\r\n--x--\r\n";
         assert_eq!(parse("multipart/form-data; boundary=x", form).await, Ok((true, files(&["ab"]))));
@@ -106,6 +104,8 @@ mod tests {
             ("application/json", "{}", "either `image` or `images`"),
             ("application/json", r#"{"images":[]}"#, "`images` is empty"),
             ("application/json", r#"{"images":["YQ","?"]}"#, "picture 1 is not standard base64"),
+            ("application/json", r#"{"image":"data:image/png,YQ"}"#, "picture 0 is not standard base64"),
+            ("application/json", r#"{"image":"https://example.org/a.png"}"#, "the server fetches nothing"),
             ("multipart/form-data", "x", "the form cannot be read"),
             ("multipart/form-data; boundary=x", "--x--\r\n", "the form has no picture"),
             (

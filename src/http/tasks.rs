@@ -1,15 +1,16 @@
 //! Tasks and their versions: look, upload, activate, delete.
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_MATCH};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use tracing::info;
 
 use super::App;
 use super::error::{ApiError, ErrorBody, uploaded};
+use super::json::Json;
 use super::params::{ActivateQuery, ListQuery, Named, NamedVersion, Params, UploadQuery};
 use super::receive::receive;
 use super::trace::Trace;
@@ -214,7 +215,7 @@ pub async fn adapter_bytes(
         ("if-match" = Option<String>, Header, description = "The ETag of the task that must be active"),
     ),
     responses(
-        (status = 200, description = "It is gone"),
+        (status = 204, description = "It is gone"),
         (status = "default", description = "Why it is not", body = ErrorBody),
     ),
 )]
@@ -223,7 +224,7 @@ pub async fn delete_version(
     Extension(trace): Extension<Trace>,
     NamedVersion(task, number): NamedVersion,
     headers: HeaderMap,
-) -> Result<(), ApiError> {
+) -> Result<StatusCode, ApiError> {
     let (name, if_match) = (task.clone(), if_match(&headers)?);
     let delete = move |manager: &Manager| {
         let hash = manager.describe_version(&task, number).ok().map(|view| view.hash);
@@ -231,7 +232,7 @@ pub async fn delete_version(
     };
     let hash = app.blocking(delete).await?;
     log(&trace, "deleted", &name, Some(number), hash.as_deref());
-    Ok(())
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Delete a task
@@ -244,7 +245,7 @@ pub async fn delete_version(
         ("if-match" = Option<String>, Header, description = "The ETag of the task that must be active"),
     ),
     responses(
-        (status = 200, description = "It is gone"),
+        (status = 204, description = "It is gone"),
         (status = "default", description = "Why it is not", body = ErrorBody),
     ),
 )]
@@ -253,11 +254,11 @@ pub async fn delete_task(
     Extension(trace): Extension<Trace>,
     Named(task): Named,
     headers: HeaderMap,
-) -> Result<(), ApiError> {
+) -> Result<StatusCode, ApiError> {
     let (name, if_match) = (task.clone(), if_match(&headers)?);
     app.blocking(move |manager| manager.delete_task(&task, if_match.as_deref())).await?;
     log(&trace, "deleted", &name, None, None);
-    Ok(())
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn body(app: &App, view: TaskView) -> TaskBody {

@@ -98,6 +98,9 @@ pub enum ManageError {
     /// Another process holds the data folder.
     #[error("another process manages this data folder; send management calls to it, or try again when it has ended")]
     ReadOnly,
+    /// The process is ending and has given the data folder up.
+    #[error("this server is ending and changes nothing any more; send management calls to the one that takes over")]
+    Ending,
     /// No such task or version, or it cannot be used.
     #[error(transparent)]
     Lookup(#[from] LookupError),

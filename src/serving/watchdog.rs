@@ -38,7 +38,8 @@ pub(super) fn watch(room: &Arc<EngineRoom>, timeout: Duration, stop: &Receiver<(
     while stop.recv_timeout(look) == Err(RecvTimeoutError::Timeout) {
         let (batches, rows_wait) = room.progress();
         if stall.is_stuck(Instant::now(), batches, rows_wait) {
-            room.replace_worker(&format!("rows wait and no batch has ended for {} ms", timeout.as_millis()));
+            let why = format!("rows wait and no batch has ended for {} ms", timeout.as_millis());
+            room.replace_worker(batches, &why);
         }
     }
 }

@@ -92,10 +92,14 @@ impl EngineRoom {
         fail(running.into_iter().flatten(), why);
     }
 
-    /// Gives the worker up, fails everyone who waits, and puts a new one in its place, or none the second time.
-    pub fn replace_worker(self: &Arc<Self>, why: &str) {
+    /// Gives the worker up, fails everyone who waits, and puts a new one in its place, or none the second time. Does
+    /// nothing when more than the `begun` batches that the verdict saw have begun: the worker was slow, not stuck.
+    pub fn replace_worker(self: &Arc<Self>, begun: u64, why: &str) {
         let (running, worker, rebuilt) = {
             let mut desk = self.desk();
+            if desk.begun != begun {
+                return;
+            }
             desk.worker += 1;
             (desk.running.take(), desk.worker, std::mem::replace(&mut desk.rebuilt, true))
         };

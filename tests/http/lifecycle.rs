@@ -129,7 +129,7 @@ fn a_switch_loses_no_request() {
     gate.wait_for_batch();
     assert_eq!(call(server.address, "PUT /v1/tasks/insects", &[], &world.file(2)).status, 201);
     assert_eq!(json(server.address, "POST /v1/tasks/insects/activate", &json!({ "version": 2 })).status, 200);
-    assert_eq!(call(server.address, "DELETE /v1/tasks/insects/versions/1", &[], b"").status, 200);
+    assert_eq!(call(server.address, "DELETE /v1/tasks/insects/versions/1", &[], b"").status, 204);
     gate.open();
     let reply = read(waiting);
     assert_eq!((reply.status, &reply.json()["version"]), (200, &json!(1)), "it ends on the version that it began with");

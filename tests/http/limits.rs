@@ -89,6 +89,24 @@ fn bytes_are_reserved_before_the_body_is_read() {
 }
 
 #[test]
+fn versions_that_are_not_active_are_held_by_few_calls_at_once() {
+    let world = World::new();
+    let server = world.serve_with(|settings| settings.serving.rows_max = 1);
+    for seed in [1, 2, 3] {
+        assert_eq!(call(server.address, "PUT /v1/tasks/insects", &[], &world.file(seed)).status, 201);
+    }
+    let inactive = |number: u32| format!("{LINE}?version={number}");
+    let mut slow = connect(server.address);
+    slow.write_all(&request(server.address, &inactive(1), &[("transfer-encoding", "chunked")], b"")).expect("sent");
+    until("its body is waited for", || metric(&server, "manylens_in_flight_bytes") > 0.0);
+    let refused = call(server.address, &inactive(2), &[], &picture(1));
+    assert_eq!((refused.status, refused.error_type().as_str()), (429, "overloaded"));
+    assert_eq!(call(server.address, &inactive(3), &[], &picture(1)).status, 200, "the active one is in memory anyway");
+    drop(slow);
+    until("the place is free", || call(server.address, &inactive(2), &[], &picture(1)).status == 200);
+}
+
+#[test]
 fn the_limit_of_a_form_is_that_of_every_body() {
     let world = World::new();
     let server = world.serve_with(|settings| settings.requests.body_bytes_max = 8 << 20);

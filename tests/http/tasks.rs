@@ -67,10 +67,10 @@ fn versions_are_staged_switched_and_deleted() {
     }
     let delete = |number: u32| call(server.address, &format!("DELETE {TASK}/versions/{number}"), &[], b"");
     assert_eq!(delete(1).error_type(), "conflict", "it is the active one");
-    assert_eq!(delete(2).status, 200);
+    assert_eq!(delete(2).status, 204);
     assert_eq!(get(server.address, &format!("{TASK}/versions/2")).error_type(), "unknown_version");
     assert_eq!(put(&server, "", &[], &world.file(2)).json()["version"], 3, "numbers are not used again");
-    assert_eq!(call(server.address, &format!("DELETE {TASK}"), &[], b"").status, 200);
+    assert_eq!(call(server.address, &format!("DELETE {TASK}"), &[], b"").status, 204);
     assert_eq!(get(server.address, TASK).error_type(), "unknown_task");
     assert_eq!(put(&server, "", &[], &world.file(1)).json()["version"], 4, "not even after the task is gone");
 }

@@ -2,7 +2,6 @@
 
 mod comparison;
 mod html;
-mod pictures;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,11 +10,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Error;
+use super::pictures::Picture;
 use crate::client::Client;
 use crate::table::table;
 use comparison::{Comparison, Pair};
-use pictures::Picture;
-pub use pictures::PicturesError;
 
 /// What `manylens compare` needs to know.
 pub struct Arguments {
@@ -53,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if a == b {
         return Err(Error::SameVersion(a));
     }
-    let pictures = pictures::find(&arguments.pictures)?;
+    let pictures = super::pictures::find(&arguments.pictures)?;
     let comparison = Comparison::of(arguments.versions, &ask_all(arguments, &pictures));
     if let Some(path) = &arguments.html {
         let page = html::page(&arguments.task, &comparison);

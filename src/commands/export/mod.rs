@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 pub use target::{Names, Refusal, Target};
 
-use super::{ADAPTER_BYTES_MAX, Error, file};
+use super::file::{self, Exists, spare};
+use super::{ADAPTER_BYTES_MAX, Error};
 use crate::adapter::Layout;
 use crate::adapter::format::{self, Limits};
 use crate::backbone::{LoadOptions, Loaded, load};
@@ -27,6 +28,8 @@ pub struct Args {
     pub adapter: PathBuf,
     /// The form.
     pub out: Out,
+    /// Replace a file that exists.
+    pub force: bool,
 }
 
 /// The form of the export.
@@ -58,6 +61,9 @@ pub enum ExportError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The file exists.
+    #[error(transparent)]
+    Exists(#[from] Exists),
     /// A folder with something in it.
     #[error("{}: the folder is not empty; give a new one", .0.display())]
     NotEmpty(PathBuf),
@@ -76,6 +82,9 @@ pub enum ExportError {
 
 /// Writes the export and says what was written.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    if let Out::Onnx { file, .. } = &args.out {
+        spare(file, args.force).map_err(ExportError::from)?;
+    }
     let Loaded { backbone, weights, .. } = load(&args.backbone, &args.load)?;
     let bytes = file::read(&args.adapter, ADAPTER_BYTES_MAX)?;
     let target = format::Target {

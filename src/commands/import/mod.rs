@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::file::{ReadError, read};
+use super::file::{Exists, ReadError, read, spare};
 use crate::adapter::format::{self, AdapterError, AdapterFile, Limits, Target};
 use crate::adapter::import::{self, CheckpointLimits, ImportError, Preset, Task};
 use crate::adapter::{Layout, Method, Pooling};
@@ -48,6 +48,8 @@ pub struct Official {
     pub tokens_max: usize,
     /// The adapter file to write.
     pub out: PathBuf,
+    /// Replace that file if it exists.
+    pub force: bool,
     /// Print JSON.
     pub json: bool,
 }
@@ -76,6 +78,9 @@ pub enum Error {
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The adapter's file exists.
+    #[error(transparent)]
+    Exists(#[from] Exists),
     /// The adapter cannot be written.
     #[error("{}: {source}", path.display())]
     Write {
@@ -137,6 +142,7 @@ struct Written<'a> {
 
 /// Reads a checkpoint, fills the probe with the reference engine, and writes the adapter file.
 pub fn official(args: &Official) -> Result<ExitCode, Error> {
+    spare(&args.out, args.force)?;
     let bytes = read(&args.file, CHECKPOINT_BYTES_MAX)?;
     let labels = labels(&args.labels)?;
     let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;

@@ -68,10 +68,11 @@ impl Pool {
         self.shared.start(phase, self.threads.len());
         let own = catch_unwind(AssertUnwindSafe(|| phase(0)));
         self.shared.wait_until_done();
+        let panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = own {
             resume_unwind(panic);
         }
-        assert!(!self.shared.panicked.swap(false, Ordering::Relaxed), "a thread of the native engine panicked");
+        assert!(!panicked, "a thread of the native engine panicked");
     }
 }
 
@@ -187,6 +188,8 @@ mod tests {
             let failed = catch_unwind(AssertUnwindSafe(|| pool.run(&|index| assert_ne!(index, bad))));
             assert!(failed.is_err());
         }
+        let failed = catch_unwind(AssertUnwindSafe(|| pool.run(&|_| panic!("all of them"))));
+        assert!(failed.is_err());
         let count = AtomicUsize::new(0);
         pool.run(&|_| {
             count.fetch_add(1, Ordering::Relaxed);

@@ -1,16 +1,24 @@
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::load::condemn;
+use super::loader::Stored;
 use super::{Manager, locate};
+use crate::engine::Form;
 use crate::registry::error::Unfit;
 use crate::registry::live::Slot;
 use crate::registry::store::Store;
 use crate::registry::store::state::Record;
-use crate::registry::{Status, StoreError, TaskName};
+use crate::registry::{Status, StoreError, TaskName, Version};
 
 /// How often [`Manager::follow`] wants to be called: a second process sees an activation within a second.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Threads that load at a start: a file is read, hashed and checked, which a disk gives to a few at once.
+const LOAD_THREADS_MAX: usize = 8;
 
 impl Manager {
     /// In a read-only process: takes over what the writer changed, and becomes the writer once the folder is free.
@@ -53,25 +61,56 @@ impl Manager {
     pub(super) fn reload_all(&self, store: &mut Store) {
         let published = self.registry.all().into_iter().map(|(task, _)| task);
         let stored = store.tasks().map(|(task, _)| task.clone());
-        let tasks: std::collections::BTreeSet<TaskName> = published.chain(stored).collect();
-        for task in tasks {
-            self.reload(store, &task);
+        let tasks: BTreeSet<TaskName> = published.chain(stored).collect();
+        let wanted: Vec<(TaskName, Next)> =
+            tasks.into_iter().map(|task| (task.clone(), self.next(store, &task))).collect();
+        let loaded = self.load_each(&wanted);
+        for ((task, next), loaded) in wanted.into_iter().zip(loaded) {
+            self.put(store, &task, next, loaded);
         }
     }
 
     /// Publishes a task as the store has it.
     pub(super) fn reload(&self, store: &mut Store, task: &TaskName) {
+        let next = self.next(store, task);
+        self.put(store, task, next, None);
+    }
+
+    /// What is to be loaded, loaded by all cores: a thousand files take seconds for one. Merged versions come later, in
+    /// name order: which of them find room must not depend on threads.
+    fn load_each(&self, wanted: &[(TaskName, Next)]) -> Vec<Option<Loaded>> {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(LOAD_THREADS_MAX);
+        let share = wanted.len().div_ceil(threads).max(1);
+        let load = |(_, next): &(TaskName, Next)| match next {
+            Next::Load(stored) if stored.record.form == Form::Rescaled => Some(self.loader.load(stored)),
+            _ => None,
+        };
+        std::thread::scope(|scope| {
+            let shares =
+                wanted.chunks(share).map(|share| scope.spawn(move || share.iter().map(load).collect::<Vec<_>>()));
+            let shares: Vec<_> = shares.collect();
+            shares.into_iter().flat_map(|share| share.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
+    fn put(&self, store: &mut Store, task: &TaskName, next: Next, loaded: Option<Loaded>) {
         let state = store.task(task).and_then(|entry| entry.state.as_ref().ok());
         let versions: Vec<u64> = state.map(|state| state.versions.keys().copied().collect()).unwrap_or_default();
-        match self.slot_of(store, task) {
+        match next {
             Next::Same => {}
             Next::Slot(slot) => self.publish(task, slot),
+            Next::Load(stored) => {
+                let loaded = loaded.unwrap_or_else(|| self.loader.load(&stored));
+                if let Some(slot) = slot_of(store, &stored, loaded) {
+                    self.publish(task, Some(slot));
+                }
+            }
         }
         let active = self.registry.active(task).ok().map(|version| version.number);
         self.forget(task, |kept| versions.contains(&kept) && Some(kept) != active);
     }
 
-    fn slot_of(&self, store: &mut Store, task: &TaskName) -> Next {
+    fn next(&self, store: &Store, task: &TaskName) -> Next {
         let Some(entry) = store.task(task) else { return Next::Slot(None) };
         let state = match &entry.state {
             Ok(state) => state,
@@ -81,21 +120,11 @@ impl Manager {
         if self.is_served(task, active, &state.versions[&active]) {
             return Next::Same;
         }
-        let stored = match locate(store, task, active) {
-            Ok(stored) => stored,
+        match locate(store, task, active) {
+            Ok(stored) => Next::Load(stored),
             Err(error) => {
                 let reason = error.to_string();
-                return Next::Slot(Some(Slot::Idle(Unfit { status: Status::Damaged, reason })));
-            }
-        };
-        match self.loader.load(&stored) {
-            Ok(version) => Next::Slot(Some(Slot::Serving(version))),
-            // The writer has moved on meanwhile; the next call sees what it did.
-            Err(_) if !store.is_writer() && !store.is_current(task) => Next::Same,
-            Err(unfit) => {
-                condemn(store, &stored, &unfit);
-                tracing::error!(%task, reason = unfit.reason, "the active version is not served");
-                Next::Slot(Some(Slot::Idle(unfit)))
+                Next::Slot(Some(Slot::Idle(Unfit { status: Status::Damaged, reason })))
             }
         }
     }
@@ -113,4 +142,23 @@ enum Next {
     Same,
     /// This.
     Slot(Option<Slot>),
+    /// This version, once it is loaded.
+    Load(Stored),
+}
+
+type Loaded = Result<Arc<Version>, Unfit>;
+
+/// What a task answers with after its active version was loaded, or was not; none when what is published stays.
+fn slot_of(store: &mut Store, stored: &Stored, loaded: Loaded) -> Option<Slot> {
+    let task = &stored.task;
+    match loaded {
+        Ok(version) => Some(Slot::Serving(version)),
+        // The writer has moved on meanwhile; the next call sees what it did.
+        Err(_) if !store.is_writer() && !store.is_current(task) => None,
+        Err(unfit) => {
+            condemn(store, stored, &unfit);
+            tracing::error!(%task, reason = unfit.reason, "the active version is not served");
+            Some(Slot::Idle(unfit))
+        }
+    }
 }

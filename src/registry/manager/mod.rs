@@ -99,6 +99,11 @@ impl Manager {
         self.store().is_writer()
     }
 
+    /// Whether there was a task of that name that an operator deleted.
+    pub fn was_deleted(&self, task: &TaskName) -> bool {
+        self.store().was_deleted(task)
+    }
+
     /// Memory follows disk in every change, so what a panic leaves is whole.
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,7 +111,11 @@ impl Manager {
 
     fn writable(&self) -> Result<MutexGuard<'_, Store>, ManageError> {
         let store = self.store();
-        if store.is_writer() { Ok(store) } else { Err(ManageError::ReadOnly) }
+        match (store.is_writer(), store.has_stepped_down()) {
+            (true, _) => Ok(store),
+            (false, true) => Err(ManageError::Ending),
+            (false, false) => Err(ManageError::ReadOnly),
+        }
     }
 
     /// Puts what a task answers with in place; `None` when the task is gone. Its counters exist before it does.

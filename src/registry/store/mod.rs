@@ -97,6 +97,11 @@ impl Store {
         matches!(self.role, Role::Writer { .. })
     }
 
+    /// Whether this process was the writer and gave the folder up.
+    pub fn has_stepped_down(&self) -> bool {
+        matches!(self.role, Role::Retired)
+    }
+
     /// What may change the folder; `None` when another process may.
     pub fn writer(&mut self) -> Option<Writer<'_>> {
         self.is_writer().then_some(Writer { store: self })
@@ -124,6 +129,11 @@ impl Store {
     /// A task that exists; a deleted one does not.
     pub fn task(&self, task: &TaskName) -> Option<&Entry> {
         self.tasks.get(task).filter(|entry| !entry.is_deleted())
+    }
+
+    /// Whether the task is one that was deleted: its used-up numbers are kept.
+    pub fn was_deleted(&self, task: &TaskName) -> bool {
+        self.tasks.get(task).is_some_and(Entry::is_deleted)
     }
 
     /// Every task that exists, in name order.

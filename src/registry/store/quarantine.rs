@@ -63,6 +63,16 @@ fn free_place(quarantine: &Path, task: &TaskName, path: &Path) -> PathBuf {
     }
 }
 
+/// The names that a task's files in the quarantine had before they were moved.
+pub fn names_of(folder: &Folder, task: &TaskName) -> Vec<String> {
+    let names = files::names(&folder.quarantine()).unwrap_or_default();
+    let former = |name: &String| {
+        let (count, former) = name.strip_prefix(task.as_str())?.strip_prefix('.')?.split_once('.')?;
+        count.parse::<u64>().ok().map(|_| former.to_owned())
+    };
+    names.iter().filter_map(former).collect()
+}
+
 /// Removes files, or unfinished task folders, whose writing was cut.
 fn remove_unfinished(folder: &Path) {
     for name in files::names(folder).unwrap_or_default().iter().filter(|name| is_temporary(name)) {

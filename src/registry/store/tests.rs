@@ -282,6 +282,18 @@ fn a_damaged_state_file_is_moved_away_and_its_versions_stay() {
     }
 }
 
+#[test]
+fn numbers_of_files_in_the_quarantine_are_used_up() {
+    let folder = two_tasks();
+    fs::write(folder.path().join("tasks/a/versions/2.safetensors"), "tw").expect("written");
+    drop(Store::open(folder.path()).expect("opens and moves the damaged version away"));
+    assert!(folder.path().join("quarantine/a.1.2.safetensors").exists());
+    fs::write(folder.path().join("tasks/a/state.json"), "{").expect("written");
+    let mut store = Store::open(folder.path()).expect("opens");
+    store.writer().expect("writer").delete_task(&task("a")).expect("damaged ones may go");
+    assert_eq!(create(&mut store, "a", b"three", true), 3);
+}
+
 fn contents_of(store: &Store, name: &str) -> Option<u64> {
     store.task(&task(name)).expect("there").state.as_ref().expect("good").active
 }

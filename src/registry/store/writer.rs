@@ -4,7 +4,7 @@ use std::path::Path;
 use super::entry::Entry;
 use super::files::{self, create_folder, io_error, parent, sync_folder, temporary, write_atomic, write_synced};
 use super::state::{Grown, Record, StateFault, TaskState};
-use super::{Store, version_name};
+use super::{Store, quarantine, version_name};
 use crate::engine::Form;
 use crate::registry::{StoreError, TaskName};
 
@@ -157,10 +157,13 @@ impl Writer<'_> {
         remove_logged(&self.store.folder.version(task, number));
     }
 
+    /// The highest number that a file of the task has or had before it was moved to the quarantine.
     fn highest_file(&self, task: &TaskName) -> u64 {
-        let names = files::names(&self.store.folder.versions(task)).unwrap_or_default();
+        let folder = &self.store.folder;
+        let kept = files::names(&folder.versions(task)).unwrap_or_default();
+        let moved = quarantine::names_of(folder, task);
         let number = |name: &String| name.strip_suffix(".safetensors")?.parse::<u64>().ok();
-        names.iter().filter_map(number).filter(|&n| n < 1 << 52).max().unwrap_or(0)
+        kept.iter().chain(&moved).filter_map(number).filter(|&n| n < 1 << 52).max().unwrap_or(0)
     }
 }
 

@@ -23,7 +23,7 @@ fn a_second_process_follows_and_takes_over() {
     assert_eq!(active(&second, "new"), Err(LookupError::UnknownTask { task: "new".into() }));
 
     first.step_down();
-    assert!(matches!(upload(&first, &fixture.adapter(3)), Err(ManageError::ReadOnly)));
+    assert!(matches!(upload(&first, &fixture.adapter(3)), Err(ManageError::Ending)));
     first.follow();
     assert!(!first.is_writer());
     second.follow();

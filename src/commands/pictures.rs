@@ -41,7 +41,8 @@ pub enum PicturesError {
     },
 }
 
-/// The pictures of a folder and the folders in it, or of a list, whose paths begin at its own folder.
+/// The pictures of a folder and the folders in it, those of a list, whose paths begin at its own folder, or the one
+/// picture that the path is.
 pub fn find(path: &Path) -> Result<Vec<Picture>, PicturesError> {
     let io = |source| PicturesError::Io { path: path.to_owned(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
@@ -49,6 +50,8 @@ pub fn find(path: &Path) -> Result<Vec<Picture>, PicturesError> {
         let mut pictures = Vec::new();
         walk(path, DEPTH_MAX, &mut pictures).map_err(io)?;
         pictures
+    } else if is_picture(path) {
+        vec![Picture { path: path.to_owned(), class: None }]
     } else if metadata.len() > LIST_BYTES_MAX {
         return Err(PicturesError::TooLarge { path: path.to_owned() });
     } else {
@@ -109,6 +112,8 @@ mod tests {
         let found = find(folder.path()).expect("there are some");
         let names: Vec<_> = found.iter().filter_map(|p| p.path.strip_prefix(folder.path()).ok()).collect();
         assert_eq!(names, ["a.jpg", "b/1.webp", "c.PNG"].map(Path::new));
+        let alone = folder.path().join("c.PNG");
+        assert_eq!(find(&alone).expect("it is one"), [Picture { path: alone, class: None }]);
         assert!(matches!(find(&folder.path().join("notes.txt")), Err(PicturesError::None { .. })));
     }
 }
