@@ -34,3 +34,40 @@ fn a_picture_that_cannot_be_cut_into_patches_is_refused() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("30 pixels cannot be cut into patches of 16"), "{message}");
 }
+
+fn train(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_manylens"));
+    command.args(["bench", "train", "--engine", "reference", "--shape", "vit-ti16", "--image-size", "32"]);
+    command.args(["--batch", "2", "--rounds", "2"]).args(arguments);
+    command.output().expect("the program starts")
+}
+
+#[test]
+fn a_training_step_has_its_speed_and_memory() {
+    let output = train(&["--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    let number = |name: &str| report[name].as_f64().unwrap_or_else(|| panic!("{name} in {report}"));
+    assert_eq!(number("batch"), 2.0);
+    assert_eq!(number("rounds"), 2.0);
+    assert!((number("images_per_second") * number("p50_ms") / 1e3 - 2.0).abs() < 1e-6);
+    assert!((number("images_per_second") * number("gflop_per_image") / number("gflops") - 1.0).abs() < 1e-6);
+    // The reference engine does not know the machine's peak.
+    assert!(report.get("share_of_peak").is_none());
+    #[cfg(target_os = "linux")]
+    assert!(number("peak_bytes") > 4.0 * 5e6, "a ViT-Ti has five million weights");
+}
+
+#[test]
+fn a_training_step_that_drops_everything_is_refused() {
+    let output = train(&["--dropout", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("--dropout") && message.contains("below 1"), "{message}");
+}
+
+#[test]
+fn flags_of_the_forward_bench_do_not_reach_the_training_bench() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_manylens"));
+    let output = command.args(["bench", "--form", "merged", "train"]).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -39,7 +39,7 @@ enum Command {
     Inspect(inspect::Args),
     Import(import::Args),
     Export(export::Args),
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
 }
 
 /// Runs the command line; the exit status is 0, 1 when the command failed, 2 when it was called wrongly.
@@ -67,7 +67,7 @@ impl Command {
             Self::Export(args) => commands::export::run(&args.into()),
             Self::Inspect(args) => commands::inspect::run(&args.into()),
             Self::Import(args) => import::run(args),
-            Self::Bench(args) => commands::bench::run(&args.into()),
+            Self::Bench(args) => bench::run(*args),
         }
     }
 }

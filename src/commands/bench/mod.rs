@@ -3,6 +3,7 @@
 mod cases;
 mod measure;
 mod report;
+pub mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,12 +53,7 @@ pub struct Args {
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let (backbone, weights) = args.network.load(args.image_size)?;
-    let image_size = args.image_size.unwrap_or(backbone.image_size);
-    if image_size == 0 || !image_size.is_multiple_of(backbone.shape.patch) {
-        return Err(Error::ImageSize { image_size, patch: backbone.shape.patch });
-    }
-    let backbone = Arc::new(backbone);
+    let (backbone, weights, image_size) = args.network.load(args.image_size)?;
     let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     let cases = cases::all(&args.forms, &args.batches, &args.tasks);
     let times = measure_all(&*backend, &backbone, image_size, args, &cases)?;
@@ -89,14 +85,20 @@ impl Network {
         }
     }
 
-    fn load(&self, image_size: Option<usize>) -> Result<(Backbone, Weights), Error> {
-        match self {
-            &Self::Random((_, shape)) => Ok(backbone::random(shape, image_size.unwrap_or(IMAGE_SIZE), 1)),
+    /// The network, and the side of its pictures.
+    fn load(&self, image_size: Option<usize>) -> Result<(Arc<Backbone>, Weights, usize), Error> {
+        let (backbone, weights) = match self {
+            &Self::Random((_, shape)) => backbone::random(shape, image_size.unwrap_or(IMAGE_SIZE), 1),
             Self::Folder(folder, options) => {
                 let loaded = backbone::load(folder, options)?;
-                Ok((loaded.backbone, loaded.weights))
+                (loaded.backbone, loaded.weights)
             }
+        };
+        let (image_size, patch) = (image_size.unwrap_or(backbone.image_size), backbone.shape.patch);
+        if image_size == 0 || !image_size.is_multiple_of(patch) {
+            return Err(Error::ImageSize { image_size, patch });
         }
+        Ok((Arc::new(backbone), weights, image_size))
     }
 }
 

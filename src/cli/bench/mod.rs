@@ -1,31 +1,28 @@
-use std::path::PathBuf;
+mod train;
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::backbone::LoadArgs;
 use super::engine::EngineArgs;
 use crate::backbone::Shape;
 use crate::commands::bench::{self, Network};
+use crate::commands::{self, Error};
 use crate::engine::Form;
 
 /// Measures an engine on random weights and pictures: images/s of every combination of form, batch and tasks. Batches
 /// of all combinations take turns; what is printed are medians.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// A network with random weights
-    #[arg(long, default_value = "vit-b16", value_parser = PossibleValuesParser::new(Shape::NAMED.map(|(name, _)| name)))]
-    shape: String,
-
-    /// A backbone's folder instead of a shape
-    #[arg(long, value_name = "DIR", conflicts_with = "shape")]
-    backbone: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
 
     #[command(flatten)]
-    load: LoadArgs,
-
-    /// Side of the pictures in pixels, a multiple of the patch [default: the backbone's own, 224 for a shape]
-    #[arg(long)]
-    image_size: Option<usize>,
+    network: NetworkArgs,
 
     /// How adapters are served
     #[arg(long, value_delimiter = ',', default_value = "rescaled", value_parser = forms())]
@@ -51,16 +48,53 @@ pub struct Args {
     engine: EngineArgs,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Args),
+}
+
+/// Measures what was asked for.
+pub fn run(args: Args) -> Result<ExitCode, Error> {
+    match args.command {
+        Some(Command::Train(args)) => commands::bench::train::run(&args.into()),
+        None => commands::bench::run(&args.into()),
+    }
+}
+
+/// What is measured.
+#[derive(clap::Args)]
+struct NetworkArgs {
+    /// A network with random weights
+    #[arg(long, default_value = "vit-b16", value_parser = PossibleValuesParser::new(Shape::NAMED.map(|(name, _)| name)))]
+    shape: String,
+
+    /// A backbone's folder instead of a shape
+    #[arg(long, value_name = "DIR", conflicts_with = "shape")]
+    backbone: Option<PathBuf>,
+
+    #[command(flatten)]
+    load: LoadArgs,
+
+    /// Side of the pictures in pixels, a multiple of the patch [default: the backbone's own, 224 for a shape]
+    #[arg(long)]
+    image_size: Option<usize>,
+}
+
+impl NetworkArgs {
+    fn network(self) -> Network {
+        let named = |(name, _): &(&str, _)| *name == self.shape;
+        match self.backbone {
+            Some(folder) => Network::Folder(folder, self.load.into()),
+            None => Network::Random(Shape::NAMED.into_iter().find(named).expect("clap has checked the name")),
+        }
+    }
+}
+
 impl From<Args> for bench::Args {
     fn from(args: Args) -> Self {
-        let named = |(name, _): &(&str, _)| *name == args.shape;
-        let shape = || Shape::NAMED.into_iter().find(named).expect("clap has checked the name");
         Self {
-            network: match args.backbone {
-                Some(folder) => Network::Folder(folder, args.load.into()),
-                None => Network::Random(shape()),
-            },
-            image_size: args.image_size,
+            image_size: args.network.image_size,
+            network: args.network.network(),
             engine: args.engine.engine,
             settings: args.engine.settings(),
             forms: args.form,
