@@ -48,15 +48,16 @@ def adapter_shapes():
 
 
 def write_tensors(path, shapes, seed):
-    """Small random values; large tensors repeat a block of them."""
+    """Small random values; large tensors repeat a block of them, each from another place: engines keep equal weights once."""
     source = random.Random(seed)
     block = array("f", (source.uniform(-0.05, 0.05) for _ in range(1 << 16))).tobytes()
     tensors = {}
-    for name, shape in shapes:
+    for at, (name, shape) in enumerate(shapes):
         size = 4
         for side in shape:
             size *= side
-        tensors[name] = (shape, (block * (size // len(block) + 1))[:size])
+        begin = 4 * 7919 * at % len(block)
+        tensors[name] = (shape, (block * (size // len(block) + 2))[begin : begin + size])
     tensor_file.write(path, tensors)
 
 
