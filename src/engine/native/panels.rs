@@ -7,7 +7,7 @@ use super::kernel::{Kernel, Precision};
 
 /// Words of the inner axis per block in f32: a block of a panel and a block of rows share the second-level cache. In
 /// bf16 a whole panel fits, and sums never leave their registers.
-const BLOCK_WORDS_F32: usize = 384;
+const BLOCK_WORDS_F32: usize = 768;
 
 /// A weight `[outputs, inputs]` as panels of the kernel's columns. Panel after panel, and inside a panel block after
 /// block of the inner axis: one vector of words per column vector for each word. Columns beyond `outputs` and inputs
