@@ -21,12 +21,16 @@ fn onnx() -> Option<Subject> {
 
 /// The native engine with one of its kernels, where the processor has it.
 fn native(kernel: &'static str, tolerance: Tolerance) -> Option<Subject> {
+    native_on(kernel, settings().threads, tolerance)
+}
+
+fn native_on(kernel: &'static str, threads: usize, tolerance: Tolerance) -> Option<Subject> {
     if !native::kernels().contains(&kernel) {
         eprintln!("skipped: this processor cannot run kernel {kernel}");
         return None;
     }
     let open = move |backbone, weights| {
-        let settings = EngineSettings { kernel: Some(kernel.into()), ..settings() };
+        let settings = EngineSettings { kernel: Some(kernel.into()), threads, ..settings() };
         open(EngineKind::Native, backbone, weights, &settings).expect("the engine opens")
     };
     Some(Subject { open: Box::new(open), tolerance, pairs: kernel == "avx512-bf16" })
@@ -81,6 +85,10 @@ macro_rules! training_contract {
 
 training_contract!(training_reference_f32, reference::<f32>(Tolerance::F32));
 training_contract!(training_reference_f64, reference::<f64>(Tolerance::F64));
+training_contract!(training_native_bf16, native("avx512-bf16", Tolerance::BF16));
+training_contract!(training_native_avx512, native("avx512", Tolerance::F32));
+training_contract!(training_native_avx2, native("avx2", Tolerance::F32));
+training_contract!(training_native_portable, native("portable", Tolerance::F32));
 
 /// Threads of the native engine claim work as they come to it; which one computes a value must not matter.
 #[test]
@@ -102,6 +110,18 @@ fn native_rows_do_not_depend_on_threads() {
                 let same = run(kernel, threads).iter().zip(&one).all(|(a, b)| same_bits(a, b));
                 assert!(same, "{kernel} {shape:?} {threads}");
             }
+        }
+    }
+}
+
+/// Sums of the backward pass are taken in an order that threads do not change.
+#[test]
+fn native_gradients_do_not_depend_on_threads() {
+    for kernel in native::kernels() {
+        let gradient = |threads| native_on(kernel, threads, Tolerance::F32).expect("it can run").any_gradient();
+        let one = gradient(1);
+        for threads in [2, 3] {
+            assert!(same_bits(&gradient(threads), &one), "{kernel} {threads}");
         }
     }
 }

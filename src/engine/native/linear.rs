@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::batch::{Piece, passes};
 use super::buffer::{Line, Matrix, Target};
 use super::claims::Claims;
 use super::kernel::{COLUMNS_MAX, Finish, Kernel, Tile};
@@ -43,6 +44,8 @@ pub struct Part<'a> {
     pub panels: &'a Panels,
     /// The group's adapter, unless its weight is used as it is.
     pub rescale: Option<Rescale<'a>>,
+    /// First column of the left side that it reads.
+    pub from: usize,
     /// First column of the target that it writes.
     pub column: usize,
 }
@@ -55,8 +58,25 @@ pub struct Share<'a> {
     pub parts: Vec<Part<'a>>,
 }
 
-/// Runs all shares in one pass. `left` holds elements `[rows, inputs]`.
+/// Rows that pass by at once: the left side of the widest layers then stays in the cache while panel after panel meets
+/// it.
+const ROWS_MAX: usize = 2048;
+
+/// Runs all shares. `left` holds elements `[rows, inputs]`.
 pub fn run(team: &mut Team, left: &Matrix, shares: &[Share<'_>], store: Store<'_>, to: Target) {
+    let rows: usize = shares.iter().map(|share| share.rows.len()).sum();
+    let rows_max = rows.div_ceil(rows.div_ceil(ROWS_MAX).max(1));
+    let lengths: Vec<_> = shares.iter().map(|share| (share.rows.len(), 1)).collect();
+    for pieces in passes(&lengths, rows_max) {
+        let piece = |(share, rows): Piece| {
+            let first = shares[share].rows.start;
+            Share { rows: first + rows.start..first + rows.end, parts: shares[share].parts.clone() }
+        };
+        run_pass(team, left, &pieces.into_iter().map(piece).collect::<Vec<_>>(), store, to);
+    }
+}
+
+fn run_pass(team: &mut Team, left: &Matrix, shares: &[Share<'_>], store: Store<'_>, to: Target) {
     let Some(first) = shares.first() else { return };
     let counts: Vec<usize> = first.parts.iter().map(|p| p.panels.count()).collect();
     let claims = Claims::new(counts.iter().sum());
@@ -133,8 +153,9 @@ impl Pass<'_> {
                     scratch
                 }
             };
-            let column = part.column + panels.column(panel);
-            self.tiles(&block, weights, (&bias, panels.vectors(panel)), column, rows.clone(), ahead);
+            let left = part.from + block.first * self.kernel.precision.per_word();
+            let columns = [left, part.column + panels.column(panel)];
+            self.tiles(&block, weights, (&bias, panels.vectors(panel)), columns, rows.clone(), ahead);
         }
     }
 
@@ -143,7 +164,7 @@ impl Pass<'_> {
         block: &Block,
         weights: &[u32],
         (bias, vectors): (&[f32; COLUMNS_MAX], usize),
-        column: usize,
+        [from, column]: [usize; 2],
         rows: Range<usize>,
         ahead: &mut Ahead<'_>,
     ) {
@@ -158,7 +179,7 @@ impl Pass<'_> {
             };
             let tile = Tile {
                 words: block.words,
-                left: self.left.at(row, block.first * self.kernel.precision.per_word()).cast(),
+                left: self.left.at(row, from).cast(),
                 left_pitch: self.left.pitch / self.kernel.precision.per_word(),
                 right: weights.as_ptr(),
                 bias: bias.as_ptr(),

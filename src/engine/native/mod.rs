@@ -15,13 +15,15 @@ mod ops;
 mod panels;
 mod pool;
 mod team;
+mod train;
 mod weights;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array2, s};
 
 use super::budget::{Budget, Reservation};
+use super::training::{TrainSettings, Trainable};
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, Rates, patches};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Shape, Weights};
@@ -29,6 +31,7 @@ use crate::vit;
 pub use kernel::{Kernel, Precision};
 use ops::Forward;
 use team::Team;
+use train::Trainer;
 use weights::{Linears, Packed};
 
 /// Tokens per pass: enough rows to pay for moving the weights, few enough for the caches.
@@ -42,6 +45,8 @@ struct Shared {
     layout: Layout,
     positions: PositionTables,
     packed: Packed,
+    /// For the backward pass; made when it is first asked for.
+    transposed: OnceLock<Linears>,
     kernel: &'static Kernel,
     threads: usize,
     budget: Arc<Budget>,
@@ -67,6 +72,7 @@ impl Native {
             positions: PositionTables::new(&backbone),
             packed: Packed::pack(kernel, &backbone.shape, weights, settings.threads),
             budget: Budget::new(settings.merge_bytes_max),
+            transposed: OnceLock::new(),
             threads: settings.threads,
             kernel,
             backbone,
@@ -152,6 +158,10 @@ impl Backend for Native {
     fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
         let team = Team::new(self.0.kernel, self.0.threads);
         Ok(Box::new(Worker { shared: self.0.clone(), team }))
+    }
+
+    fn trainable(&self, settings: &TrainSettings) -> Result<Box<dyn Trainable>, EngineError> {
+        Ok(Box::new(Trainer::new(self.0.clone(), *settings)))
     }
 }
 

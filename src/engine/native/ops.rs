@@ -44,23 +44,26 @@ impl<'a> Forward<'a> {
                 shift: &vector[range.shift],
             }
         });
-        Part { panels: linears.at(at), rescale, column }
+        Part { panels: linears.at(at), rescale, from: 0, column }
     }
 
-    fn tokens(&self) -> usize {
+    /// Tokens of the pass.
+    pub fn tokens(&self) -> usize {
         self.groups.last().map_or(0, |g| g.range().end)
     }
 
-    fn element_size(&self) -> usize {
+    /// Bytes of an element of the kernel.
+    pub fn element_size(&self) -> usize {
         size_of::<u32>() / self.team.kernel().precision.per_word()
     }
 
-    fn matrix(&self, rows: usize, pitch: usize, size: usize) -> Matrix {
+    /// A matrix from the team's arena.
+    pub fn matrix(&self, rows: usize, pitch: usize, size: usize) -> Matrix {
         Matrix::take(&self.team.arena, rows, pitch, size)
     }
 
     /// Runs the linears at these places, side by side in the target, for all groups in one pass over the weights.
-    fn linears(&mut self, x: &Matrix, places: &[LinearAt], store: Store<'_>, to: Target) {
+    pub fn linears(&mut self, x: &Matrix, places: &[LinearAt], store: Store<'_>, to: Target) {
         let apart = to.pitch / places.len();
         let parts = |group| places.iter().enumerate().map(|(i, &at)| self.part(group, at, i * apart)).collect();
         let shares: Vec<_> = self.groups.iter().map(|g| Share { rows: g.range(), parts: parts(g) }).collect();
@@ -92,6 +95,16 @@ impl<'a> Forward<'a> {
             });
         });
         out
+    }
+
+    /// All patches through the patch embedding, as floats.
+    pub fn embedded(&mut self) -> Matrix {
+        let patches = self.patches();
+        let mut embedded = self.matrix(patches.rows, pitch(self.shape.width), size_of::<f32>());
+        let part = Part { panels: &self.packed.patch_embed, rescale: None, from: 0, column: 0 };
+        let share = Share { rows: 0..patches.rows, parts: vec![part] };
+        linear::run(self.team, &patches, &[share], Store::Floats, embedded.target());
+        embedded
     }
 
     /// scale * patch + shift + position, behind the prefix tokens.
@@ -158,11 +171,7 @@ impl Ops for Forward<'_> {
     type Features = Array2<f32>;
 
     fn embed(&mut self, (): &()) -> Matrix {
-        let patches = self.patches();
-        let mut embedded = self.matrix(patches.rows, pitch(self.shape.width), size_of::<f32>());
-        let part = Part { panels: &self.packed.patch_embed, rescale: None, column: 0 };
-        let share = Share { rows: 0..patches.rows, parts: vec![part] };
-        linear::run(self.team, &patches, &[share], Store::Floats, embedded.target());
+        let embedded = self.embedded();
         self.assemble(&embedded)
     }
 
@@ -267,12 +276,12 @@ fn strips<'a>(groups: &'a [Group<'a>]) -> Vec<Strip<'a>> {
 }
 
 /// Every picture of the batch: its group, and its place in it.
-fn pictures<'a>(groups: &'a [Group<'a>]) -> Vec<(&'a Group<'a>, usize)> {
+pub fn pictures<'a>(groups: &'a [Group<'a>]) -> Vec<(&'a Group<'a>, usize)> {
     groups.iter().flat_map(|g| (0..g.rows.len()).map(move |row| (g, row))).collect()
 }
 
 /// Runs of rows of one group: short enough to balance, long enough not to be felt.
-fn row_units(groups: &[Group<'_>]) -> Vec<(usize, Range<usize>)> {
+pub fn row_units(groups: &[Group<'_>]) -> Vec<(usize, Range<usize>)> {
     const ROWS: usize = 32;
     let runs = |(index, group): (usize, &Group<'_>)| {
         let range = group.range();
@@ -283,7 +292,7 @@ fn row_units(groups: &[Group<'_>]) -> Vec<(usize, Range<usize>)> {
 }
 
 /// The first `width` floats of a row.
-fn floats(x: &Matrix, row: usize, width: usize) -> &[f32] {
+pub fn floats(x: &Matrix, row: usize, width: usize) -> &[f32] {
     assert!(width <= x.pitch && x.size == size_of::<f32>());
     // SAFETY: the row holds `pitch` floats.
     unsafe { std::slice::from_raw_parts(x.at(row, 0).cast(), width) }
@@ -293,7 +302,7 @@ fn floats(x: &Matrix, row: usize, width: usize) -> &[f32] {
 ///
 /// # Safety
 /// Only the unit that owns the row asks for it, once at a time, while the matrix is alive.
-unsafe fn floats_mut<'a>(to: Target, row: usize, width: usize) -> &'a mut [f32] {
+pub unsafe fn floats_mut<'a>(to: Target, row: usize, width: usize) -> &'a mut [f32] {
     assert!(width <= to.pitch);
     // SAFETY: the row holds `pitch` floats; see the contract.
     unsafe { std::slice::from_raw_parts_mut(to.at(row, 0).cast(), width) }

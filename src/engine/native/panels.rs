@@ -41,10 +41,31 @@ impl Panels {
         let words = inputs.div_ceil(kernel.precision.per_word());
         let mut panels = Self::empty(kernel, outputs, words);
         panels.bias[..outputs].copy_from_slice(bias);
-        for panel in 0..panels.count() {
-            panels.fill(panel, weight);
-        }
+        panels.fill(|output, input| weight.get((output, input)).copied().unwrap_or(0.0));
         panels
+    }
+
+    /// The same weight with inputs and outputs exchanged, without a bias.
+    pub fn transposed(&self) -> Self {
+        let per_word = self.kernel.precision.per_word();
+        let (outputs, inputs) = (self.words * per_word, self.outputs);
+        let mut panels = Self::empty(self.kernel, outputs, inputs.div_ceil(per_word));
+        panels.fill(|output, input| if input < inputs { self.value(input, output) } else { 0.0 });
+        panels
+    }
+
+    /// One weight.
+    fn value(&self, output: usize, input: usize) -> f32 {
+        let (panel, column) = (output / self.kernel.columns(), output % self.kernel.columns());
+        let per_word = self.kernel.precision.per_word();
+        let columns = self.vectors(panel) * self.kernel.lanes;
+        let word =
+            bytemuck::cast_slice::<Line, u32>(&self.data)[self.start(panel) + input / per_word * columns + column];
+        f32::from_bits(match self.kernel.precision {
+            Precision::F32 => word,
+            Precision::Bf16 if input.is_multiple_of(2) => word << 16,
+            Precision::Bf16 => word & 0xffff_0000,
+        })
     }
 
     fn empty(kernel: &'static Kernel, outputs: usize, words: usize) -> Self {
@@ -63,21 +84,19 @@ impl Panels {
         }
     }
 
-    fn fill(&mut self, panel: usize, weight: ArrayView2<'_, f32>) {
-        let per_word = self.kernel.precision.per_word();
-        let (first, columns) = (panel * self.kernel.columns(), self.vectors(panel) * self.kernel.lanes);
-        let precision = self.kernel.precision;
-        let start = self.start(panel);
-        let words = self.words;
-        let data: &mut [u32] = bytemuck::cast_slice_mut(&mut self.data);
-        let data = &mut data[start..start + words * columns];
-        for (column, row) in weight.outer_iter().skip(first).take(columns).enumerate() {
-            let element = |i: usize| row.get(i).copied().unwrap_or(0.0);
-            for word in 0..words {
-                data[word * columns + column] = match precision {
-                    Precision::F32 => element(word).to_bits(),
-                    Precision::Bf16 => pair(element(word * per_word), element(word * per_word + 1)),
-                };
+    /// `weight(output, input)` is asked for outputs there are, and for inputs up to whole words.
+    fn fill(&mut self, weight: impl Fn(usize, usize) -> f32) {
+        for panel in 0..self.count() {
+            let (first, columns) = (self.column(panel), self.vectors(panel) * self.kernel.lanes);
+            let (start, words, precision) = (self.start(panel), self.words, self.kernel.precision);
+            let data: &mut [u32] = bytemuck::cast_slice_mut(&mut self.data);
+            for output in first..(first + columns).min(self.outputs) {
+                for word in 0..words {
+                    data[start + word * columns + output - first] = match precision {
+                        Precision::F32 => weight(output, word).to_bits(),
+                        Precision::Bf16 => pair(weight(output, 2 * word), weight(output, 2 * word + 1)),
+                    };
+                }
             }
         }
     }
@@ -91,6 +110,11 @@ impl Panels {
     pub fn whole(&self, panel: usize) -> &[u32] {
         let len = self.vectors(panel) * self.kernel.lanes * self.words;
         &bytemuck::cast_slice::<Line, u32>(&self.data)[self.start(panel)..][..len]
+    }
+
+    /// Outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Number of panels.
@@ -123,6 +147,12 @@ impl Panels {
             let end = (first + block).min(words);
             Block { first, words: end - first, resumes: first > 0, completes: end == words }
         })
+    }
+
+    /// A panel's words from this input on, which begins a word.
+    pub fn words(&self, panel: usize, input: usize) -> &[u32] {
+        let columns = self.vectors(panel) * self.kernel.lanes;
+        &self.whole(panel)[input / self.kernel.precision.per_word() * columns..]
     }
 
     /// The words of one block of a panel.

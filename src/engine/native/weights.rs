@@ -57,6 +57,11 @@ impl Linears {
         &self.0[at.block][at.layer as usize]
     }
 
+    /// The same linears with inputs and outputs exchanged, on as many threads.
+    pub fn transposed(&self, threads: usize) -> Self {
+        Self(on_threads(self.0.len(), threads, &|block| self.0[block].each_ref().map(Panels::transposed)))
+    }
+
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.0.iter().flatten().map(Panels::bytes).sum()

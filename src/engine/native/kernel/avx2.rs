@@ -36,6 +36,10 @@ unsafe impl Simd for Avx2 {
         _mm256_storeu_ps(to, x)
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const f32) -> __m256 {
+        _mm256_loadu_ps(from)
+    }
+    #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
     }
@@ -95,6 +99,10 @@ unsafe impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn splat_word(word: u32) -> __m256i {
         _mm256_set1_epi32(word.cast_signed())
+    }
+    #[inline(always)]
+    unsafe fn element(words: __m256i, _i: usize) -> __m256 {
+        _mm256_castsi256_ps(words)
     }
     #[inline(always)]
     unsafe fn dot(sum: __m256, a: __m256i, b: __m256i) -> __m256 {

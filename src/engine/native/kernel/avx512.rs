@@ -107,6 +107,14 @@ unsafe impl Simd for Avx512 {
         _mm512_storeu_ps(to, x)
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const f32) -> __m512 {
+        _mm512_loadu_ps(from)
+    }
+    #[inline(always)]
+    unsafe fn element(words: __m512i, _i: usize) -> __m512 {
+        _mm512_castsi512_ps(words)
+    }
+    #[inline(always)]
     unsafe fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
         _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum)
     }
@@ -134,6 +142,18 @@ unsafe impl Simd for Avx512Bf16 {
         _mm256_storeu_si256(to.cast(), bits)
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const u16) -> __m512 {
+        let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+    }
+    #[inline(always)]
+    unsafe fn element(words: __m512i, i: usize) -> __m512 {
+        _mm512_castsi512_ps(match i {
+            0 => _mm512_slli_epi32::<16>(words),
+            _ => _mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32.cast_signed())),
+        })
+    }
+    #[inline(always)]
     unsafe fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
         // SAFETY (transmute): words are pairs of bf16.
         let bf16 = |words: __m512i| std::mem::transmute::<__m512i, __m512bh>(words);
@@ -142,8 +162,7 @@ unsafe impl Simd for Avx512Bf16 {
     #[inline(always)]
     unsafe fn rescale(w: __m512i, scale_out: __m512, scale_in: *const f32) -> __m512i {
         let one = _mm512_set1_ps(1.0);
-        let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(w));
-        let odd = _mm512_castsi512_ps(_mm512_and_si512(w, _mm512_set1_epi32(0xffff_0000_u32.cast_signed())));
+        let (even, odd) = (Self::element(w, 0), Self::element(w, 1));
         let even = _mm512_mul_ps(even, _mm512_fmadd_ps(scale_out, _mm512_set1_ps(*scale_in), one));
         let odd = _mm512_mul_ps(odd, _mm512_fmadd_ps(scale_out, _mm512_set1_ps(*scale_in.add(1)), one));
         // The conversion puts all evens before all odds; the permutation makes pairs of them again.

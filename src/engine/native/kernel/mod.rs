@@ -1,7 +1,7 @@
 //! The arithmetic: one set of algorithms over [`simd::Simd`], compiled for each instruction set, chosen once.
 //!
 //! This is a kernel room: its functions take raw pointers, because threads write disjoint columns of one matrix. Each
-//! function states what must hold; callers are `super::{linear, attention, ops}` only.
+//! function states what must hold; callers are `super::{linear, attention, ops, train}` only.
 #![allow(unsafe_code, reason = "a kernel room: see above")]
 #![allow(unsafe_op_in_unsafe_fn, reason = "each line would be a block of its own; the contract is the function's")]
 #![allow(clippy::missing_safety_doc, reason = "private room; contracts are stated where they differ")]
@@ -22,12 +22,14 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod backward;
 mod math;
 mod portable;
 mod rows;
 mod simd;
 mod tile;
 
+pub use backward::{Backward, NormBackward, Reduce};
 pub use rows::Norm;
 pub use tile::{Finish, Tile};
 
@@ -103,6 +105,8 @@ pub struct Kernel {
     pub convert: ConvertFn,
     /// See `simd::Simd::interleave`; writes one vector of words.
     pub interleave: InterleaveFn,
+    /// What the backward pass needs beside these.
+    pub backward: Backward,
     spin: SpinFn,
     available: fn() -> bool,
 }
@@ -176,6 +180,8 @@ macro_rules! kernel {
             use super::{Kernel, Norm, Precision, Tile, rows, tile as tiles};
 
             type S = $simd;
+
+            super::backward::entries!(super::S, [$($feature)?]);
 
             $(#[$feature])?
             unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
@@ -257,6 +263,7 @@ macro_rules! kernel {
                 softmax,
                 convert,
                 interleave,
+                backward: backward_entries::BACKWARD,
                 spin,
                 available: $available,
             };

@@ -43,6 +43,10 @@ unsafe impl Simd for Portable {
         to.cast::<Floats>().write_unaligned(x)
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const f32) -> Floats {
+        from.cast::<Floats>().read_unaligned()
+    }
+    #[inline(always)]
     unsafe fn add(a: Floats, b: Floats) -> Floats {
         each(|i| a[i] + b[i])
     }
@@ -100,6 +104,10 @@ unsafe impl Simd for Portable {
     #[inline(always)]
     unsafe fn splat_word(word: u32) -> Words {
         [word; LANES]
+    }
+    #[inline(always)]
+    unsafe fn element(words: Words, _i: usize) -> Floats {
+        words.map(f32::from_bits)
     }
     #[inline(always)]
     unsafe fn dot(sum: Floats, a: Words, b: Words) -> Floats {

@@ -46,7 +46,7 @@ pub struct Norm {
 
 /// Four running vectors, then the rest one by one: the order depends on the width alone.
 #[inline(always)]
-unsafe fn sum<S: Simd>(width: usize, vector: impl Fn(usize) -> S::Floats, single: impl Fn(usize) -> f32) -> f32 {
+pub unsafe fn sum<S: Simd>(width: usize, vector: impl Fn(usize) -> S::Floats, single: impl Fn(usize) -> f32) -> f32 {
     let mut sums = [S::splat(0.0); 4];
     let full = width / S::LANES;
     for i in 0..full {

@@ -32,6 +32,8 @@ pub unsafe trait Simd: Copy {
     unsafe fn store(to: *mut f32, x: Self::Floats);
     /// Writes floats as elements, rounding to nearest even.
     unsafe fn store_elements(to: *mut Self::Element, x: Self::Floats);
+    /// Reads elements as floats.
+    unsafe fn load_elements(from: *const Self::Element) -> Self::Floats;
     /// a + b.
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// a - b.
@@ -61,6 +63,8 @@ pub unsafe trait Simd: Copy {
     unsafe fn store_words(to: *mut u32, x: Self::Words);
     /// All lanes alike.
     unsafe fn splat_word(word: u32) -> Self::Words;
+    /// Element `i` of each word as a float, `i` below `PER_WORD`.
+    unsafe fn element(words: Self::Words, i: usize) -> Self::Floats;
     /// sum + a · b, the products of a pair added.
     unsafe fn dot(sum: Self::Floats, a: Self::Words, b: Self::Words) -> Self::Floats;
     /// w * (1 + scale_out · scale_in): lanes are outputs, the elements of a word are consecutive inputs.
