@@ -1,0 +1,155 @@
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::recipe::SelectBy;
+use crate::adapter::Problem;
+
+/// How good logits are on a split that was not trained on. Means over classes are over those that occur.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// Pictures.
+    pub n: usize,
+    /// The mean loss, label smoothing and class weights included.
+    pub loss: f64,
+    /// Right answers; for several labels a picture, right decisions at a probability of one half.
+    pub accuracy: f64,
+    /// Mean over classes of the share that was found.
+    pub balanced_accuracy: f64,
+    /// Mean over classes of F1.
+    pub macro_f1: f64,
+    /// Mean over classes of the area under the ROC curve, each against the rest.
+    pub auroc: f64,
+}
+
+impl Scores {
+    /// Of logits `[pictures, classes]`.
+    pub fn of(logits: &Array2<f32>, targets: &[&[usize]], problem: Problem, loss: f64) -> Self {
+        let classes: Vec<Counts> =
+            (0..logits.ncols()).map(|class| Counts::of(logits, targets, problem, class)).collect();
+        let wrong: usize = classes.iter().map(|c| c.missed + c.alarms).sum();
+        let accuracy = match problem {
+            // A wrong answer is a miss for one class and an alarm for another.
+            Problem::SingleLabel => 1.0 - ratio(wrong, 2 * targets.len()),
+            Problem::MultiLabel => 1.0 - ratio(wrong, logits.len()),
+        };
+        let there = || classes.iter().filter(|c| c.found + c.missed > 0);
+        Self {
+            n: targets.len(),
+            loss,
+            accuracy,
+            balanced_accuracy: mean(there().map(|c| ratio(c.found, c.found + c.missed))),
+            macro_f1: mean(there().map(|c| ratio(2 * c.found, 2 * c.found + c.missed + c.alarms))),
+            auroc: mean(classes.iter().filter_map(|c| c.auroc)),
+        }
+    }
+
+    /// The one that the best epoch has most of.
+    pub fn selected(&self, by: SelectBy) -> f64 {
+        match by {
+            SelectBy::Accuracy => self.accuracy,
+            SelectBy::BalancedAccuracy => self.balanced_accuracy,
+            SelectBy::MacroF1 => self.macro_f1,
+            SelectBy::Auroc => self.auroc,
+        }
+    }
+}
+
+/// Decisions about one class.
+struct Counts {
+    found: usize,
+    missed: usize,
+    alarms: usize,
+    auroc: Option<f64>,
+}
+
+impl Counts {
+    fn of(logits: &Array2<f32>, targets: &[&[usize]], problem: Problem, class: usize) -> Self {
+        let mut counts = Self { found: 0, missed: 0, alarms: 0, auroc: None };
+        let mut ranked = Vec::with_capacity(targets.len());
+        for (row, targets) in logits.rows().into_iter().zip(targets) {
+            let (chosen, evidence) = match problem {
+                Problem::SingleLabel => (first(row.iter()) == Some(class), probability(row.iter(), row[class])),
+                Problem::MultiLabel => (row[class] >= 0.0, f64::from(row[class])),
+            };
+            let is = targets.contains(&class);
+            match (is, chosen) {
+                (true, true) => counts.found += 1,
+                (true, false) => counts.missed += 1,
+                (false, true) => counts.alarms += 1,
+                (false, false) => {}
+            }
+            ranked.push((evidence, is));
+        }
+        counts.auroc = auroc(ranked);
+        counts
+    }
+}
+
+/// The first of the largest.
+fn first<'a>(row: impl Iterator<Item = &'a f32>) -> Option<usize> {
+    let best = row.enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map(|(class, _)| class)
+}
+
+/// Its softmax.
+fn probability<'a>(row: impl Iterator<Item = &'a f32>, logit: f32) -> f64 {
+    1.0 / row.map(|&other| f64::from(other - logit).exp()).sum::<f64>()
+}
+
+/// The share of pairs (of the class, not of it) that are in the right order, ties counted half; none without a pair.
+#[expect(clippy::cast_precision_loss, reason = "pictures are far fewer than 2^52")]
+fn auroc(mut ranked: Vec<(f64, bool)>) -> Option<f64> {
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut pairs) = (0usize, 0.0);
+    for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
+        let of_class = tied.iter().filter(|(_, is)| *is).count();
+        let others = tied.len() - of_class;
+        pairs += of_class as f64 * (below as f64 + 0.5 * others as f64);
+        below += others;
+    }
+    let of_class = ranked.len() - below;
+    (of_class > 0 && below > 0).then(|| pairs / (of_class as f64 * below as f64))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pictures are far fewer than 2^52")]
+fn ratio(part: usize, all: usize) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0u32);
+    for value in values {
+        (sum, count) = (sum + value, count + 1);
+    }
+    if count == 0 { 0.0 } else { sum / f64::from(count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_small_table() {
+        let logits = [[3.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 1.0, 0.5], [1.0, 0.9, 0.0]];
+        let logits = Array2::from_shape_vec((4, 3), logits.concat()).expect("four rows");
+        let scores = Scores::of(&logits, &[&[0], &[0], &[1], &[1]], Problem::SingleLabel, 0.5);
+        assert_eq!((scores.n, scores.accuracy, scores.balanced_accuracy), (4, 0.75, 0.75));
+        assert!((scores.macro_f1 - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-12, "{scores:?}");
+        assert_eq!(scores.auroc, 1.0);
+    }
+
+    #[test]
+    fn ties_count_half() {
+        assert_eq!(auroc(vec![(0.0, true), (0.0, false)]), Some(0.5));
+        assert_eq!(auroc(vec![(0.0, true), (1.0, false), (2.0, true), (3.0, true)]), Some(2.0 / 3.0));
+        assert_eq!(auroc(vec![(0.0, true)]), None);
+    }
+
+    #[test]
+    fn several_labels_are_several_decisions() {
+        let logits = Array2::from_shape_vec((2, 2), vec![1.0, -1.0, 1.0, 1.0]).expect("two rows");
+        let scores = Scores::of(&logits, &[&[0], &[]], Problem::MultiLabel, 0.0);
+        assert_eq!((scores.accuracy, scores.balanced_accuracy), (0.5, 1.0));
+    }
+}
