@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::Body;
+use ureq::RequestBuilder;
 use ureq::http::Response;
+use ureq::typestate::WithBody;
 
 /// How often an overloaded server is asked again.
 const TRIES: usize = 8;
@@ -73,6 +75,19 @@ pub struct Decision {
     pub labels: Vec<String>,
     /// Nothing was sure enough.
     pub abstained: bool,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The task.
+    pub task: String,
+    /// The version that has the adapter.
+    pub version: u64,
+    /// Its content hash.
+    pub hash: String,
+    /// Whether it answers for the task now.
+    pub active: bool,
 }
 
 /// Why there is no answer.
@@ -168,6 +183,14 @@ impl Client {
         }
     }
 
+    /// Uploads an adapter file as a new version of the task; the same bytes as before are the version of before.
+    pub fn publish(&self, task: &str, adapter: &[u8]) -> Result<Published, ClientError> {
+        let request = self.agent.put(&format!("{}/v1/tasks/{task}", self.url));
+        let request = self.with_key(request.content_type("application/octet-stream"));
+        let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
+        self.read(&mut response)
+    }
+
     /// Posts a picture until the server is not overloaded.
     fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)], picture: &[u8]) -> Result<T, ClientError> {
         let mut tries = 1;
@@ -186,10 +209,14 @@ impl Client {
         let url = format!("{}{path}", self.url);
         let mut request = self.agent.post(&url).content_type("application/octet-stream");
         request = query.iter().fold(request, |request, (name, value)| request.query(*name, value));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
+        self.with_key(request).send(picture).map_err(|error| self.unreachable(&error))
+    }
+
+    fn with_key(&self, request: RequestBuilder<WithBody>) -> RequestBuilder<WithBody> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
         }
-        request.send(picture).map_err(|error| self.unreachable(&error))
     }
 
     fn read<T: DeserializeOwned>(&self, response: &mut Response<Body>) -> Result<T, ClientError> {
@@ -197,7 +224,7 @@ impl Client {
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|error| self.unreachable(&error))?;
         let not_ours = |_| ClientError::NotOurs { url: self.url.clone(), status };
-        if status == 200 {
+        if status == 200 || status == 201 {
             return serde_json::from_slice(&body).map_err(not_ours);
         }
         let ErrorBody { error, error_type, request_id } = serde_json::from_slice(&body).map_err(not_ours)?;

@@ -63,7 +63,8 @@ pub fn inference_key(file: Option<PathBuf>) -> Result<Option<String>, commands::
     }
 }
 
-fn first_line(path: PathBuf) -> Result<String, commands::Error> {
+/// A key file's first key.
+pub fn first_line(path: PathBuf) -> Result<String, commands::Error> {
     match crate::config::read_keys(&path)?.into_iter().next() {
         Some(key) => Ok(key.0),
         None => Err(crate::config::KeyFileError::Empty { path }.into()),

@@ -89,7 +89,8 @@ pub struct OfficialArgs {
     json: bool,
 }
 
-const POSITION_RULES: [&str; 4] = ["bicubic_size", "bicubic_antialias", "bicubic_offset", "bilinear_corners"];
+/// Names of every position rule.
+pub const POSITION_RULES: [&str; 4] = ["bicubic_size", "bicubic_antialias", "bicubic_offset", "bilinear_corners"];
 
 /// One number per channel.
 type Channels = [f32; 3];
@@ -137,7 +138,7 @@ fn channels(text: &str) -> Result<Channels, String> {
 }
 
 /// The words of an enum of ours, by their names in files.
-fn words<T, const N: usize>(words: [&'static str; N]) -> impl clap::builder::TypedValueParser<Value = T>
+pub fn words<T, const N: usize>(words: [&'static str; N]) -> impl clap::builder::TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {

@@ -15,6 +15,7 @@ mod given;
 mod import;
 mod inspect;
 mod serve;
+mod train;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ enum Command {
     Inspect(inspect::Args),
     Import(import::Args),
     Export(export::Args),
+    Train(Box<train::Args>),
     Bench(Box<bench::Args>),
 }
 
@@ -68,6 +70,7 @@ impl Command {
             Self::Inspect(args) => commands::inspect::run(&args.into()),
             Self::Import(args) => import::run(args),
             Self::Bench(args) => bench::run(*args),
+            Self::Train(args) => train::run(*args),
         }
     }
 }

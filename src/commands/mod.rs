@@ -9,7 +9,9 @@ mod file;
 pub mod import;
 pub mod inspect;
 mod pictures;
+mod probe;
 pub mod serve;
+pub mod train;
 
 use crate::app::AppError;
 use crate::backbone::BackboneError;
@@ -18,6 +20,7 @@ use crate::engine::EngineError;
 
 pub use file::ReadError;
 pub use pictures::PicturesError;
+pub use probe::ProbeError;
 
 /// A head of 32,768 classes on 2 x 1,280 features, and room.
 const ADAPTER_BYTES_MAX: u64 = 512 << 20;
@@ -45,6 +48,9 @@ pub enum Error {
     /// Nothing was exported.
     #[error(transparent)]
     Export(#[from] export::ExportError),
+    /// Nothing was trained.
+    #[error(transparent)]
+    Train(#[from] train::Error),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

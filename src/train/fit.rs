@@ -75,6 +75,10 @@ pub fn fit<W: Watch>(
             return Ok(End::Stopped);
         }
         let validation = learner.validate(&state.parameters)?;
+        if validation.is_some_and(|scores| !scores.loss.is_finite()) {
+            let (at, rate) = (&state.at, job.recipe.schedule.rate(state.at.epoch, job.recipe.learning_rate));
+            return Err(LearnError::NotFinite { epoch: at.epoch + 1, step: at.step, rate }.into());
+        }
         let record = close(job, state, validation);
         watch.epoch_done(&record);
         watch.keep(state).map_err(FitError::Keep)?;
@@ -127,4 +131,106 @@ fn close(job: &Job, state: &mut State, validation: Option<super::score::Scores>)
     at.history.push(record.clone());
     (at.epoch, at.step, at.loss_sum, at.pictures) = (at.epoch + 1, 0, 0.0, 0);
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::train::consistency::{Consistency, Mode};
+    use crate::train::recipe::{Method, Recipe};
+    use crate::train::testing;
+
+    /// Stops after that many steps, if ever; holds what was kept last.
+    #[derive(Default)]
+    struct Follow {
+        steps_left: Option<usize>,
+        records: Vec<EpochRecord>,
+        kept: Option<State>,
+    }
+
+    impl Watch for Follow {
+        type Error = Infallible;
+
+        fn stepped(&mut self, _: &Progress<'_>) -> Next {
+            self.steps_left = self.steps_left.map(|left| left - 1);
+            if self.steps_left == Some(0) { Next::Stop } else { Next::Go }
+        }
+
+        fn epoch_done(&mut self, record: &EpochRecord) {
+            self.records.push(record.clone());
+        }
+
+        fn keep(&mut self, state: &State) -> Result<(), Infallible> {
+            self.kept = Some(state.clone());
+            Ok(())
+        }
+    }
+
+    fn run(job: &Job, state: &mut State, steps_left: Option<usize>) -> (End, Follow) {
+        let mut follow = Follow { steps_left, ..Follow::default() };
+        let end = fit(job, &mut *testing::engine(job), state, &mut follow).expect("it trains");
+        (end, follow)
+    }
+
+    /// With everything that is random: dropout, noise, mirroring, the order, earlier logits.
+    fn everything(recipe: &mut Recipe) {
+        (recipe.dropout, recipe.flip, recipe.passes) = (0.2, true, 2);
+        recipe.consistency = Some(Consistency { mode: Mode::Fast, lambda: 0.5, sigma: 0.3 });
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_after_any_step_ends_as_if_it_had_not() {
+        let job = testing::job(everything);
+        let mut whole = State::initial(&job);
+        assert_eq!(run(&job, &mut whole, None).0, End::Complete);
+        for steps in [1, 3, 4, 8] {
+            let mut first = State::initial(&job);
+            let (end, follow) = run(&job, &mut first, Some(steps));
+            assert_eq!(end, End::Stopped);
+            let mut kept = follow.kept.expect("what was stopped is kept");
+            assert_eq!(run(&job, &mut kept, None).0, End::Complete);
+            assert_eq!(kept, whole, "{steps}");
+        }
+    }
+
+    #[test]
+    fn training_separates_what_it_is_shown() {
+        for method in [Method::Rlrr, Method::Linear, Method::Ssf, Method::Shifts] {
+            let job = testing::job(|recipe| {
+                recipe.method = method;
+                (recipe.schedule.epochs, recipe.learning_rate) = (15, 1e-2);
+            });
+            let mut state = State::initial(&job);
+            let (_, Follow { records, .. }) = run(&job, &mut state, None);
+            let [first, last] = [&records[0], &records[14]].map(|record| record.train_loss);
+            assert!(last < 0.7 * first, "{method:?}: {first} to {last}");
+            let adapter = job.adapter(state.chosen(), serde_json::Value::Null);
+            assert_eq!(*adapter.rescale == *job.layout.neutral(), method == Method::Linear);
+        }
+    }
+
+    #[test]
+    fn the_best_epoch_is_kept_beside_the_last() {
+        let job = testing::job(|_| ());
+        let mut state = State::initial(&job);
+        let (_, Follow { records, .. }) = run(&job, &mut state, None);
+        let accuracy = |record: &EpochRecord| record.validation.expect("there is a split").accuracy;
+        let best = records.iter().map(accuracy).fold(0.0, f64::max);
+        let first = records.iter().position(|record| accuracy(record) == best);
+        assert_eq!(state.at.best_epoch, first);
+        assert_eq!(state.at.history, records);
+        assert_eq!(state.best == state.parameters, first == Some(records.len() - 1));
+    }
+
+    #[test]
+    fn a_diverged_run_says_so_and_what_was_kept_is_finite() {
+        let job = testing::job(|recipe| recipe.learning_rate = 1e38);
+        let (mut state, mut follow) = (State::initial(&job), Follow::default());
+        let error = fit(&job, &mut *testing::engine(&job), &mut state, &mut follow).expect_err("it diverges");
+        assert!(matches!(error, FitError::Learn(LearnError::NotFinite { epoch: 2, .. })), "{error}");
+        let kept = follow.kept.expect("the first epoch, whose rate is tiny");
+        assert!(kept.parameters.iter().all(|p| p.is_finite()));
+    }
 }

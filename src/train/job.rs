@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::augment::Augment;
 use super::data::{Dataset, Example, PictureCache};
 use super::loss::Loss;
@@ -11,7 +13,7 @@ use crate::backbone::{Backbone, PositionRule};
 use crate::image::Preprocess;
 
 /// What an adapter is for: what its file will say about the task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Task {
     /// Class names, in head order.
     pub labels: Vec<String>,

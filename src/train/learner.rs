@@ -37,8 +37,8 @@ pub enum LearnError {
     Engine(#[from] EngineError),
     /// Training diverged.
     #[error(
-        "the loss is no number any more (epoch {epoch}, step {step}, learning rate {rate:e}): lower --lr, or limit the \
-         gradient with --clip-norm; the last checkpoint is older than that"
+        "the loss or its gradient is no finite number any more (epoch {epoch}, step {step}, learning rate {rate:e}): lower --lr, or limit the \
+         gradient with --clip-norm, and begin anew by --overwrite; the last checkpoint is older than that"
     )]
     NotFinite {
         /// Counted from 1.
@@ -103,7 +103,7 @@ impl<'a> Learner<'a> {
             self.pass(state, rows, pass, &mut judge, &mut gradient)?;
             state.set_previous(rows, &previous);
         }
-        if !loss.is_finite() {
+        if !loss.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
             return Err(LearnError::NotFinite { epoch: state.at.epoch + 1, step: state.at.step + 1, rate });
         }
         if let Some(norm_max) = job.recipe.clip_norm {

@@ -19,10 +19,14 @@ mod parameters;
 mod prepared;
 mod presets;
 mod recipe;
+pub mod run;
 mod sampler;
 mod schedule;
 mod score;
 mod state;
+#[cfg(test)]
+mod testing;
+mod trained;
 
 pub use consistency::{Consistency, Mode};
 pub use fit::{End, FitError, Next, Progress, Watch, fit};

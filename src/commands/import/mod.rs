@@ -1,9 +1,8 @@
 //! Checkpoints that others trained, to adapter files.
 
-mod probe;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -12,7 +11,6 @@ use crate::adapter::format::{self, AdapterError, AdapterFile, Limits, Target};
 use crate::adapter::import::{self, CheckpointLimits, ImportError, Preset, Task};
 use crate::adapter::{Layout, Method, Pooling};
 use crate::backbone::{self, Backbone, BackboneError, LoadOptions, Loaded, PositionRule};
-use crate::engine::EngineError;
 use crate::hash::content_hash;
 use crate::image::Preprocess;
 
@@ -117,14 +115,9 @@ pub enum Error {
         /// What is wrong.
         source: ImportError,
     },
-    /// The reference engine.
+    /// The adapter gives no finite answers.
     #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// Finite parameters that give no finite answer.
-    #[error(
-        "the adapter's logits are not finite on the probe's pictures: it cannot have been trained on this backbone"
-    )]
-    NotFinite,
+    Probe(#[from] ProbeError),
 }
 
 /// What was written.
@@ -158,7 +151,7 @@ pub fn official(args: &Official) -> Result<ExitCode, Error> {
     let file = import::official(&bytes, task, &target, &CheckpointLimits::default());
     let mut file = file.map_err(|source| Error::Checkpoint { path: args.file.clone(), source })?;
     let fingerprint = backbone.fingerprint.clone();
-    file.probe = Some(probe::fill(&file.adapter, backbone, weights)?);
+    file.probe = Some(probe::fill(&file.adapter, Arc::new(backbone), weights)?);
     let bytes = format::write(&file, &layout);
     std::fs::write(&args.out, &bytes).map_err(|source| Error::Write { path: args.out.clone(), source })?;
     print(args, &file, &bytes, &fingerprint);

@@ -1,8 +1,12 @@
 //! Pictures and what is known about them.
 
 mod cache;
+mod check;
+mod lists;
 
 pub use cache::{PictureCache, PictureError};
+pub use check::{BadFile, take_bad_files};
+pub use lists::{DataError, read};
 
 use std::path::PathBuf;
 

@@ -1,0 +1,200 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::train::{ClassWeight, Consistency, FitOn, Method, Mode, Preset, Recipe, Sampler, SelectBy};
+
+/// How the adapter is trained. What is not given is the recipe's.
+#[derive(Args)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeArgs {
+    /// default, reference, fgvc, vtab-1k, or vtab-1k:TASK
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = str::parse::<Preset>)]
+    pub recipe: Preset,
+
+    /// Epochs, cool-down not counted; warm-up and cool-down shrink and grow with them
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+
+    /// Peak of the learning rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+
+    /// Decay towards 0 of the scales of linears, the patch embedding's scale and shift, and the head's weight
+    #[arg(long, value_name = "DECAY")]
+    weight_decay: Option<f64>,
+
+    /// Dropout of the last block; it grows from 0 at the first one
+    #[arg(long, value_name = "RATE")]
+    dropout: Option<f32>,
+
+    /// Pictures of one step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+
+    /// Passes that one step's pictures are split into, to save memory
+    #[arg(long, value_name = "PASSES")]
+    accumulate: Option<usize>,
+
+    /// Share of the target that all classes share
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
+
+    /// Largest norm of a step's gradient
+    #[arg(long, value_name = "NORM")]
+    clip_norm: Option<f32>,
+
+    /// Mirror half of the pictures
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    flip: Option<bool>,
+
+    /// Cut pictures out of larger ones at random
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    random_crop: Option<bool>,
+
+    /// How much a class counts: none, balanced (rare classes count more), or a file with one number a line
+    #[arg(long, value_name = "none|balanced|FILE", value_parser = class_weight)]
+    class_weight: Option<Weights>,
+
+    /// How an epoch's pictures are drawn; balanced draws every class equally often
+    #[arg(long, value_parser = named(Sampler::NAMED))]
+    sampler: Option<Sampler>,
+
+    /// What is trained: everything, the head alone, or one of the baselines
+    #[arg(long, value_parser = named(Method::NAMED))]
+    method: Option<Method>,
+
+    /// Draw logits under noise together (PACE): `full` takes twice the time, `fast` no extra time
+    #[arg(long, value_parser = named(&MODES))]
+    consistency: Option<Mode>,
+
+    /// How much the logits' difference counts
+    #[arg(long, value_name = "LAMBDA", default_value_t = 1.0, requires = "consistency")]
+    consistency_lambda: f32,
+
+    /// Standard deviation of the noise in the block where it is largest
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.5, requires = "consistency")]
+    consistency_sigma: f32,
+
+    /// Fit on the training split and choose the best epoch on the validation split, or fit on both and take the last
+    #[arg(long, value_parser = named(FitOn::NAMED))]
+    fit_on: Option<FitOn>,
+
+    /// What the best epoch has most of on the validation split; fits on the training split
+    #[arg(long, value_parser = named(SelectBy::NAMED))]
+    select_by: Option<SelectBy>,
+
+    /// Of everything that is random; the same seed, data, engine and threads give the same file
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// What `--class-weight` says.
+#[derive(Clone, Debug, PartialEq)]
+enum Weights {
+    None,
+    Balanced,
+    File(PathBuf),
+}
+
+impl RecipeArgs {
+    /// The preset with what was given instead, and the file of class weights.
+    pub fn typed(self) -> (Recipe, Option<PathBuf>) {
+        let mut recipe = self.recipe.recipe(self.epochs.unwrap_or_else(|| self.recipe.epochs()));
+        set(&mut recipe.learning_rate, self.lr);
+        set(&mut recipe.weight_decay, self.weight_decay);
+        set(&mut recipe.dropout, self.dropout);
+        set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.passes, self.accumulate);
+        set(&mut recipe.label_smoothing, self.label_smoothing);
+        recipe.clip_norm = self.clip_norm.or(recipe.clip_norm);
+        set(&mut recipe.flip, self.flip);
+        set(&mut recipe.random_crop, self.random_crop);
+        set(&mut recipe.sampler, self.sampler);
+        set(&mut recipe.method, self.method);
+        set(&mut recipe.fit_on, self.fit_on.or(self.select_by.map(|_| FitOn::Train)));
+        set(&mut recipe.select_by, self.select_by);
+        recipe.seed = self.seed;
+        let (lambda, sigma) = (self.consistency_lambda, self.consistency_sigma);
+        recipe.consistency = self.consistency.map(|mode| Consistency { mode, lambda, sigma }).or(recipe.consistency);
+        let file = match self.class_weight {
+            Some(Weights::File(path)) => Some(path),
+            Some(Weights::Balanced) => {
+                recipe.class_weight = ClassWeight::Balanced;
+                None
+            }
+            Some(Weights::None) => {
+                recipe.class_weight = ClassWeight::None;
+                None
+            }
+            None => None,
+        };
+        (recipe, file)
+    }
+}
+
+fn set<T>(field: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *field = given;
+    }
+}
+
+const MODES: [(&str, Mode); 2] = [("full", Mode::Full), ("fast", Mode::Fast)];
+
+fn class_weight(text: &str) -> Result<Weights, String> {
+    match text {
+        "none" => Ok(Weights::None),
+        "balanced" => Ok(Weights::Balanced),
+        _ if text.contains(['.', '/']) => Ok(Weights::File(text.into())),
+        _ => Err("there are none and balanced; a file's name has a dot or a slash".into()),
+    }
+}
+
+/// Words that stand for values.
+fn named<T: Copy + Send + Sync + 'static>(
+    words: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> + use<T> {
+    let find =
+        move |word: String| words.iter().find(|(name, _)| *name == word).map(|&(_, value)| value).ok_or("unknown");
+    PossibleValuesParser::new(words.iter().map(|(name, _)| *name)).try_map(find)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        recipe: RecipeArgs,
+    }
+
+    fn typed(line: &str) -> (Recipe, Option<PathBuf>) {
+        Line::parse_from(line.split_whitespace()).recipe.typed()
+    }
+
+    #[test]
+    fn what_is_not_given_is_the_presets() {
+        let reference = "reference".parse::<Preset>().expect("a preset");
+        assert_eq!(typed("train --recipe reference").0, reference.recipe(20));
+        let (recipe, _) = typed("train --recipe vtab-1k:kitti --flip=false --lr 0.5 --epochs 7");
+        assert_eq!((recipe.flip, recipe.learning_rate, recipe.dropout, recipe.schedule.epochs), (false, 0.5, 0.3, 7));
+    }
+
+    #[test]
+    fn selecting_needs_a_split_that_is_not_fitted_on() {
+        assert_eq!(typed("train --recipe reference").0.fit_on, FitOn::All);
+        assert_eq!(typed("train --recipe reference --select-by auroc").0.fit_on, FitOn::Train);
+        assert_eq!(typed("train --fit-on all --select-by auroc").0.fit_on, FitOn::All);
+    }
+
+    #[test]
+    fn class_weights_are_a_word_or_a_file() {
+        assert_eq!(typed("train --class-weight balanced").0.class_weight, ClassWeight::Balanced);
+        assert_eq!(typed("train --class-weight w.txt").1, Some("w.txt".into()));
+        assert!(class_weight("balance").is_err());
+    }
+}

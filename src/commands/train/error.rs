@@ -1,0 +1,80 @@
+use std::io;
+use std::path::PathBuf;
+
+use crate::backbone::BackboneError;
+use crate::client::ClientError;
+use crate::commands::{ProbeError, ReadError};
+use crate::engine::EngineError;
+use crate::train::data::DataError;
+use crate::train::run::RunError;
+use crate::train::{FitError, JobError, LearnError};
+
+/// Why no adapter was trained.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Files that are no pictures.
+    #[error("{0} files are no pictures that can be used: mend them, or leave them out by --on-bad-file skip")]
+    BadFiles(usize),
+    /// The backbone.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// A file that a flag names.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Class weights that are no numbers.
+    #[error("{}: line {line} is {found:?}; it must be the weight of class {line}, counted from 1", path.display())]
+    ClassWeights {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What stands there.
+        found: String,
+    },
+    /// Recipe, task and data do not fit together.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The run's folder.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Training itself.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
+    /// The adapter gives no finite answers.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The adapter cannot be written.
+    #[error("{}: {source}; the trained state is kept: mend this, and go on with --resume", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The server did not take the adapter.
+    #[error("{path} is written, but not published: {source}", path = path.display())]
+    Publish {
+        /// The adapter.
+        path: PathBuf,
+        /// The server's sentence.
+        source: ClientError,
+    },
+    /// The process has no signals.
+    #[error("the system refused to tell about Ctrl-C: {0}")]
+    Signals(io::Error),
+}
+
+impl From<FitError<RunError>> for Error {
+    fn from(error: FitError<RunError>) -> Self {
+        match error {
+            FitError::Learn(error) => error.into(),
+            FitError::Keep(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::settings::Settings;
+use super::{Args, Error, OnBadFile, backend, train_settings};
+use crate::adapter::Problem;
+use crate::backbone::{self, Backbone, Loaded, Weights};
+use crate::commands::file::read as read_file;
+use crate::engine::training::Trainable;
+use crate::train::data::{self, Dataset, PictureCache};
+use crate::train::{ClassWeight, Job, Recipe, Task};
+
+/// Everything that a run needs, checked.
+pub struct Inputs {
+    pub job: Job,
+    /// For the probe, which another engine computes.
+    pub weights: Weights,
+    pub settings: Value,
+    pub engine: Box<dyn Trainable>,
+}
+
+/// Reads data and backbone; what is quick to find out is found out first.
+pub fn read(args: &Args) -> Result<Inputs, Error> {
+    let data = data(args)?;
+    let recipe = recipe(args)?;
+    let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
+    let task = task(args, &data, &backbone);
+    // Decoded pictures are not kept: resized ones are, which are smaller and nearer to what is needed.
+    let job = Job::new(Arc::new(backbone), task, recipe, data, PictureCache::new(0), args.cache_bytes_max / 2)?;
+    let backend = backend(args, &job, &weights)?;
+    let engine = backend.trainable(&train_settings(args))?;
+    let settings = Settings::new(&job, &args.data, &backend.describe(), args.settings.threads).value();
+    Ok(Inputs { job, weights, settings, engine })
+}
+
+fn data(args: &Args) -> Result<Dataset, Error> {
+    let mut data = data::read(&args.data)?;
+    let bad = data::take_bad_files(&mut data, &PictureCache::new(0), args.settings.threads);
+    for file in bad.iter().take(NAMED_MAX) {
+        eprintln!("{}", file.error);
+    }
+    match (bad.len(), args.on_bad_file) {
+        (0, _) => Ok(data),
+        (count, OnBadFile::Fail) => Err(Error::BadFiles(count)),
+        (count, OnBadFile::Skip) => {
+            eprintln!("{count} files are no pictures that can be used and are left out");
+            Ok(data)
+        }
+    }
+}
+
+/// Bad files that are named one by one.
+const NAMED_MAX: usize = 20;
+
+fn task(args: &Args, data: &Dataset, backbone: &Backbone) -> Task {
+    Task {
+        labels: data.labels.clone(),
+        problem: if data.multi_label { Problem::MultiLabel } else { Problem::SingleLabel },
+        preprocess: args.preset.preprocess(args.image_size.unwrap_or(backbone.image_size)),
+        pooling: args.pooling.unwrap_or_else(|| args.preset.pooling()),
+        position_rule: args.position_rule.unwrap_or(backbone.position_rule),
+    }
+}
+
+fn recipe(args: &Args) -> Result<Recipe, Error> {
+    let given = args.class_weights.as_deref().map(class_weights).transpose()?;
+    let class_weight = given.map_or_else(|| args.recipe.class_weight.clone(), ClassWeight::Given);
+    Ok(Recipe { class_weight, ..args.recipe.clone() })
+}
+
+/// 32,768 numbers, and room.
+const WEIGHTS_BYTES_MAX: u64 = 1 << 20;
+
+fn class_weights(path: &Path) -> Result<Vec<f32>, Error> {
+    let bytes = read_file(path, WEIGHTS_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let weight = |(index, line): (usize, &str)| {
+        let (path, line_number) = (path.to_owned(), index + 1);
+        line.trim().parse().map_err(|_| Error::ClassWeights { path, line: line_number, found: line.to_owned() })
+    };
+    text.trim_end().lines().enumerate().map(weight).collect()
+}

@@ -1,0 +1,189 @@
+//! `manylens train`: labelled pictures to an adapter file that the server takes.
+
+mod error;
+mod follow;
+mod inputs;
+mod interrupt;
+mod progress;
+mod publish;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::probe;
+use crate::adapter::Pooling;
+use crate::adapter::format::{self, AdapterFile};
+use crate::backbone::{LoadOptions, PositionRule, Weights};
+use crate::client::Published;
+use crate::engine::training::TrainSettings;
+use crate::engine::{self, Backend, EngineKind, EngineSettings};
+use crate::hash::content_hash;
+use crate::train::run::{RunFolder, Start, replace};
+use crate::train::{End, Job, Preset, Recipe, State, fit};
+pub use error::Error;
+use follow::Follow;
+use inputs::Inputs;
+use interrupt::{INTERRUPTED, Interrupt};
+use progress::percent;
+pub use publish::Publish;
+use settings::{Outcome, Settings, lineage};
+
+/// What `manylens train` needs to know.
+pub struct Args {
+    /// Folder of the backbone.
+    pub backbone: PathBuf,
+    /// What that folder leaves open.
+    pub load: LoadOptions,
+    /// Folder of the labelled pictures.
+    pub data: PathBuf,
+    /// What becomes of files that are no pictures.
+    pub on_bad_file: OnBadFile,
+    /// The adapter file to write.
+    pub out: PathBuf,
+    /// Where the run is kept; beside the adapter unless given.
+    pub run_dir: Option<PathBuf>,
+    /// What becomes of a run that is there.
+    pub start: Start,
+    /// Says how pictures are prepared and what the head reads.
+    pub preset: Preset,
+    /// How the adapter is trained.
+    pub recipe: Recipe,
+    /// File with one class weight a line, in head order, instead of the recipe's.
+    pub class_weights: Option<PathBuf>,
+    /// Side of the picture that the backbone sees; the backbone's own unless given.
+    pub image_size: Option<usize>,
+    /// Instead of the preset's.
+    pub pooling: Option<Pooling>,
+    /// The backbone's own unless given.
+    pub position_rule: Option<PositionRule>,
+    /// What computes.
+    pub engine: EngineKind,
+    /// With how much.
+    pub settings: EngineSettings,
+    /// Bytes that activations may keep.
+    pub memory_bytes_max: usize,
+    /// Bytes of prepared pictures that are kept.
+    pub cache_bytes_max: usize,
+    /// Between two checkpoints within an epoch.
+    pub checkpoint_every: Duration,
+    /// A server that gets the adapter.
+    pub publish: Option<Publish>,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// What becomes of files that are no pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBadFile {
+    /// Nothing is trained.
+    Fail,
+    /// They are named and left out.
+    Skip,
+}
+
+/// Trains, writes the adapter, and sends it to a server if that is asked for.
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+    let Inputs { job, weights, settings, mut engine } = inputs::read(args)?;
+    let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
+    let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
+    let mut follow = Follow::new(&job, &state, &folder, &interrupt, args.checkpoint_every);
+    announce(args, &job, &state, &run_dir);
+    let end = fit(&job, &mut *engine, &mut state, &mut follow);
+    follow.display.end();
+    if end? == End::Stopped {
+        let at = &state.at;
+        eprintln!("stopped in epoch {} after step {}; go on with --resume", at.epoch + 1, at.step);
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let outcome = Outcome::new(&job, &state);
+    let bytes = write(args, &job, &state, weights, lineage(&settings, &outcome))?;
+    let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
+    folder.complete(&outcome)?;
+    print(args, &Written::new(args, &job, &bytes, outcome, published));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
+    let (train, validation, classes) = (job.train.len(), job.validation.len(), job.task.labels.len());
+    eprintln!(
+        "{train} pictures to fit and {validation} to select on, {classes} classes; the run is in {}",
+        run_dir.display()
+    );
+    for label in job.empty_classes() {
+        eprintln!("no picture to fit on is of class {label:?}: the adapter will hardly ever answer with it");
+    }
+    if args.start == Start::Resume && state.at.epoch + state.at.step > 0 {
+        eprintln!("going on in epoch {} after step {}", state.at.epoch + 1, state.at.step);
+    }
+}
+
+/// The adapter file's bytes, probe included, which lie at `--out` now.
+fn write(
+    args: &Args,
+    job: &Job,
+    state: &State,
+    weights: Weights,
+    lineage: serde_json::Value,
+) -> Result<Vec<u8>, Error> {
+    let adapter = job.adapter(state.chosen(), lineage);
+    let probe = probe::fill(&adapter, job.backbone.clone(), weights)?;
+    let file = AdapterFile { adapter, probe: Some(probe), extra: BTreeMap::new() };
+    let bytes = format::write(&file, &job.layout);
+    replace(&args.out, &bytes).map_err(|source| Error::Write { path: args.out.clone(), source })?;
+    Ok(bytes)
+}
+
+/// What was written.
+#[derive(Serialize)]
+struct Written<'a> {
+    out: &'a Path,
+    hash: String,
+    bytes: usize,
+    classes: usize,
+    #[serde(flatten)]
+    outcome: Outcome,
+    /// Task and version on the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<Published>,
+}
+
+impl<'a> Written<'a> {
+    fn new(args: &'a Args, job: &Job, bytes: &[u8], outcome: Outcome, published: Option<Published>) -> Self {
+        let (hash, classes) = (content_hash(bytes), job.task.labels.len());
+        Self { out: &args.out, hash, bytes: bytes.len(), classes, outcome, published }
+    }
+}
+
+fn print(args: &Args, written: &Written<'_>) {
+    if args.json {
+        println!("{}", serde_json::to_string(written).expect("our own types have string keys only"));
+        return;
+    }
+    let Written { out, hash, bytes, classes, outcome, published } = written;
+    println!("{}: {classes} classes, {bytes} bytes, {hash}", out.display());
+    for (name, record) in [("last", &outcome.last), ("best", &outcome.best)] {
+        if let Some((epoch, scores)) = record.as_ref().and_then(|record| Some((record.epoch + 1, record.validation?))) {
+            println!("{name} epoch ({epoch}): validation accuracy {}", percent(scores.accuracy));
+        }
+    }
+    println!("the adapter is that of epoch {} ({})", outcome.chosen_epoch, outcome.chosen_by);
+    if let Some(published) = published {
+        println!("published as version {} of task {}", published.version, published.task);
+    }
+}
+
+fn train_settings(args: &Args) -> TrainSettings {
+    TrainSettings { memory_bytes_max: args.memory_bytes_max }
+}
+
+/// The engine's shared half, which keeps weights of its own.
+fn backend(args: &Args, job: &Job, weights: &Weights) -> Result<Arc<dyn Backend>, Error> {
+    Ok(engine::open(args.engine, job.backbone.clone(), weights.clone(), &args.settings)?)
+}

@@ -1,0 +1,28 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Error;
+use crate::client::{Client, Published};
+
+/// A server that gets the adapter as a new version of a task.
+pub struct Publish {
+    /// `http://host:port`
+    pub url: String,
+    /// The task.
+    pub task: String,
+    /// What the server wants to see of whoever manages tasks.
+    pub key: Option<String>,
+    /// The adapter file, for the error's sentence.
+    pub out: PathBuf,
+}
+
+/// An upload is probed on the serving engine, which may be busy.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Publish {
+    /// Uploads it.
+    pub fn send(&self, adapter: &[u8]) -> Result<Published, Error> {
+        let client = Client::new(&self.url, self.key.clone(), TIMEOUT);
+        client.publish(&self.task, adapter).map_err(|source| Error::Publish { path: self.out.clone(), source })
+    }
+}

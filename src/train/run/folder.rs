@@ -1,0 +1,248 @@
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::checkpoint::{self, CheckpointError};
+use super::durable::replace;
+use crate::hash::content_hash;
+use crate::train::job::Job;
+use crate::train::state::State;
+
+const CONFIG: &str = "config.json";
+const LOG: &str = "log.jsonl";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const RESULT: &str = "result.json";
+const LOCK: &str = "lock";
+
+/// A folder that has the run's settings (`config.json`), a line for each epoch (`log.jsonl`), the state from which it
+/// goes on (`checkpoint.safetensors`) and, once it is complete, what came out (`result.json`). Locked while it is open.
+pub struct RunFolder {
+    path: PathBuf,
+    run: String,
+    _lock: File,
+}
+
+/// What to do with a run that the folder has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Replace it if it is complete, else refuse.
+    New,
+    /// Go on with it; begin where there is none.
+    Resume,
+    /// Replace it.
+    Overwrite,
+}
+
+/// Why a run cannot begin, go on or be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The system's answer.
+    #[error("{}: {source}; the run is as its last checkpoint says: mend this, and go on with --resume", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two processes.
+    #[error("{}: another process trains in this folder; name another one as --run-dir", .0.display())]
+    Locked(PathBuf),
+    /// A run that could be gone on with.
+    #[error(
+        "{} has a run that is not complete: go on with it by --resume, begin anew by --overwrite, or name another folder \
+         as --run-dir",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
+    /// Settings that are not those that the run began with.
+    #[error("{} was begun with other settings ({differences}): give the same ones, or begin anew by --overwrite", path.display())]
+    OtherSettings {
+        /// The folder.
+        path: PathBuf,
+        /// By name, each with the former and the present value.
+        differences: String,
+    },
+    /// The checkpoint.
+    #[error("{}: {source}; begin anew by --overwrite", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CheckpointError,
+    },
+}
+
+impl RunFolder {
+    /// Makes or opens the folder for a run of these settings, and answers with the state to go on from.
+    pub fn open(path: &Path, settings: &Value, start: Start, job: &Job) -> Result<(Self, State), RunError> {
+        fs::create_dir_all(path).map_err(io_error(path))?;
+        let lock = lock(path)?;
+        let config = serde_json::to_vec_pretty(settings).expect("values of our own");
+        let folder = Self { path: path.to_owned(), run: content_hash(&config), _lock: lock };
+        let unfinished = folder.file(CHECKPOINT).exists() && !folder.file(RESULT).exists();
+        if start == Start::New && unfinished {
+            return Err(RunError::Unfinished(path.to_owned()));
+        }
+        if start == Start::Resume && folder.file(CONFIG).exists() {
+            folder.compare(settings)?;
+            let state = folder.state(job)?;
+            folder.cut_log(state.at.epoch)?;
+            return Ok((folder, state));
+        }
+        // The checkpoint goes first: whatever is cut off here, no state is left beside settings that are not its own.
+        for name in [CHECKPOINT, RESULT, LOG] {
+            folder.remove(name)?;
+        }
+        folder.write(CONFIG, &config)?;
+        Ok((folder, State::initial(job)))
+    }
+
+    /// Keeps the state; the former one stays until it is whole.
+    pub fn keep(&self, state: &State) -> Result<(), RunError> {
+        self.write(CHECKPOINT, &checkpoint::write(state, &self.run))
+    }
+
+    /// Adds a line to the log.
+    pub fn log(&self, line: &impl Serialize) -> Result<(), RunError> {
+        let path = self.file(LOG);
+        let line = serde_json::to_string(line).expect("numbers and names");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(io_error(&path))
+    }
+
+    /// Says what came out: the run is complete.
+    pub fn complete(&self, result: &impl Serialize) -> Result<(), RunError> {
+        self.write(RESULT, &serde_json::to_vec_pretty(result).expect("numbers and names"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.file(name);
+        replace(&path, bytes).map_err(io_error(&path))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), RunError> {
+        let path = self.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn compare(&self, settings: &Value) -> Result<(), RunError> {
+        let path = self.file(CONFIG);
+        let text = fs::read(&path).map_err(io_error(&path))?;
+        let former: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let mut found = Vec::new();
+        differences("", &former, settings, &mut found);
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(RunError::OtherSettings { path: self.path.clone(), differences: found.join(", ") }),
+        }
+    }
+
+    fn state(&self, job: &Job) -> Result<State, RunError> {
+        let path = self.file(CHECKPOINT);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                checkpoint::read(&bytes, &self.run, job).map_err(|source| RunError::Checkpoint { path, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::initial(job)),
+            Err(error) => Err(io_error(&path)(error)),
+        }
+    }
+
+    /// Leaves the lines of complete epochs: a line is written before the checkpoint that it belongs to.
+    fn cut_log(&self, epochs: usize) -> Result<(), RunError> {
+        let path = self.file(LOG);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            text => text.map_err(io_error(&path))?,
+        };
+        let kept: String = text.lines().take(epochs).map(|line| format!("{line}\n")).collect();
+        replace(&path, kept.as_bytes()).map_err(io_error(&path))
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::Io { path: path.to_owned(), source }
+}
+
+/// The lock that the system frees with the process.
+fn lock(folder: &Path) -> Result<File, RunError> {
+    let path = folder.join(LOCK);
+    let file = File::create(&path).map_err(io_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(RunError::Locked(folder.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(io_error(&path)(source)),
+    }
+}
+
+/// Every leaf that differs, as `recipe.seed: 1, now 2`.
+fn differences(place: &str, former: &Value, now: &Value, found: &mut Vec<String>) {
+    match (former, now) {
+        (Value::Object(former), Value::Object(now)) => {
+            let others = now.keys().filter(|name| !former.contains_key(*name));
+            for name in former.keys().chain(others) {
+                let inner = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+                let value = |object: &serde_json::Map<_, Value>| object.get(name).cloned().unwrap_or_default();
+                differences(&inner, &value(former), &value(now), found);
+            }
+        }
+        (former, now) if former != now => found.push(format!("{place}: {former}, now {now}")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::train::testing;
+
+    fn settings(seed: u64) -> Value {
+        json!({"recipe": {"seed": seed, "flip": false}, "data": {"train": 8}})
+    }
+
+    #[test]
+    fn a_run_is_gone_on_with_only_when_that_is_asked_for() {
+        let (folder, job) = (tempfile::tempdir().expect("a folder"), testing::job(|_| ()));
+        let open = |start, seed| RunFolder::open(folder.path(), &settings(seed), start, &job);
+        let (run, mut state) = open(Start::Resume, 1).expect("there is none yet");
+        state.at.step = 5;
+        run.keep(&state).expect("kept");
+        assert!(matches!(open(Start::Resume, 1), Err(RunError::Locked(_))));
+        drop(run);
+        assert!(matches!(open(Start::New, 1), Err(RunError::Unfinished(_))));
+        let error = open(Start::Resume, 2).err().expect("other settings").to_string();
+        assert!(error.contains("(recipe.seed: 1, now 2)"), "{error}");
+        let (run, found) = open(Start::Resume, 1).expect("the run");
+        assert_eq!(found, state);
+        run.complete(&json!({})).expect("written");
+        drop(run);
+        assert_eq!(open(Start::New, 2).expect("the former is complete").1.at.step, 0);
+    }
+
+    #[test]
+    fn the_log_has_a_line_for_each_epoch_that_is_kept() {
+        let (folder, job) = (tempfile::tempdir().expect("a folder"), testing::job(|_| ()));
+        let (run, _) = RunFolder::open(folder.path(), &settings(1), Start::New, &job).expect("a run");
+        run.log(&json!({"epoch": 0})).expect("written");
+        drop(run);
+        RunFolder::open(folder.path(), &settings(1), Start::Resume, &job).expect("the run");
+        assert_eq!(fs::read_to_string(folder.path().join(LOG)).expect("a log"), "");
+    }
+}
