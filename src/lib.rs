@@ -15,6 +15,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod engine;
+pub mod evaluate;
 pub mod hash;
 pub mod http;
 pub mod image;

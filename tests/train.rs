@@ -125,12 +125,12 @@ fn what_cannot_be_trained_is_said_in_a_sentence() {
         let said = bench.refused(arguments);
         assert!(said.contains(part), "{said}");
     };
-    says(&["--lr", "1e38", "--overwrite"], "is no finite number any more (epoch 2");
-    says(&["--image-size", "33", "--overwrite"], "cannot be cut into patches of 8");
+    says(&["--lr", "1e38", "--force"], "is no finite number any more (epoch 2");
+    says(&["--image-size", "33", "--force"], "cannot be cut into patches of 8");
     bench.write("train800.txt", "cat.png 0\nrocket.jpg 2\n");
     says(&[], "line 2 has class 2, and there are 2 classes");
     bench.write("train800.txt", "cat.png 0\ncat.bmp 0\n");
-    says(&["--overwrite"], "every picture to train on is of class \"cat\"");
+    says(&["--force"], "every picture to train on is of class \"cat\"");
     fs::write(bench.path("data/empty.png"), []).expect("written");
     bench.write("train800.txt", &format!("{TRAIN}empty.png 1\n"));
     says(&[], "empty.png: the picture is empty");

@@ -10,6 +10,7 @@ mod classify;
 mod compare;
 mod engine;
 mod environment;
+mod eval;
 mod export;
 mod given;
 mod import;
@@ -38,6 +39,7 @@ enum Command {
     Classify(classify::ClassifyArgs),
     Compare(compare::CompareArgs),
     Inspect(inspect::Args),
+    Eval(Box<eval::Args>),
     Import(import::Args),
     Export(export::Args),
     Train(Box<train::Args>),
@@ -71,6 +73,7 @@ impl Command {
             Self::Import(args) => import::run(args),
             Self::Bench(args) => bench::run(*args),
             Self::Train(args) => train::run(*args),
+            Self::Eval(args) => Ok(commands::eval::run(&(*args).into())?),
         }
     }
 }

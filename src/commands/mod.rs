@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod classify;
 pub mod compare;
+pub mod eval;
 pub mod export;
 mod file;
 pub mod import;
@@ -51,6 +52,9 @@ pub enum Error {
     /// Nothing was trained.
     #[error(transparent)]
     Train(#[from] train::Error),
+    /// Nothing was measured.
+    #[error(transparent)]
+    Eval(#[from] eval::Error),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

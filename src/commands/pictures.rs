@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
-/// Endings of files that a folder's pictures have; the server looks at bytes, not at names.
-const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "jfif"];
+use crate::image::is_picture_name;
+
 /// Bytes of a list.
 const LIST_BYTES_MAX: u64 = 64 << 20;
 /// Folders inside folders.
@@ -50,7 +50,7 @@ pub fn find(path: &Path) -> Result<Vec<Picture>, PicturesError> {
         let mut pictures = Vec::new();
         walk(path, DEPTH_MAX, &mut pictures).map_err(io)?;
         pictures
-    } else if is_picture(path) {
+    } else if is_picture_name(path) {
         vec![Picture { path: path.to_owned(), class: None }]
     } else if metadata.len() > LIST_BYTES_MAX {
         return Err(PicturesError::TooLarge { path: path.to_owned() });
@@ -69,16 +69,11 @@ fn walk(folder: &Path, depth: usize, pictures: &mut Vec<Picture>) -> std::io::Re
             if depth > 0 {
                 walk(&path, depth - 1, pictures)?;
             }
-        } else if is_picture(&path) {
+        } else if is_picture_name(&path) {
             pictures.push(Picture { path, class: None });
         }
     }
     Ok(())
-}
-
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    ENDINGS.contains(&ending.as_str())
 }
 
 /// `<path>` or, as VTAB-1k's lists, `<path> <class index>`; paths may have spaces.

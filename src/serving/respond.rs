@@ -48,7 +48,7 @@ pub fn predict(adapter: &Adapter, logits: &[f32], answer: &Answer) -> Prediction
     let listed = ranked.iter().copied().take(answer.top_k);
     let listed = listed.filter(|&index| answer.threshold.is_none_or(|limit| probabilities[index] >= limit));
     let classes = listed.map(|index| Class { label: label(index), index, probability: probabilities[index] }).collect();
-    let (chosen, abstained) = decide(&adapter.decision, &probabilities, &ranked);
+    let (chosen, abstained) = chosen(&adapter.decision, &probabilities, &ranked);
     Prediction { classes, decided: Decided { labels: chosen.into_iter().map(label).collect(), abstained } }
 }
 
@@ -76,7 +76,7 @@ fn sigmoid(x: f64) -> f64 {
 }
 
 /// Class indices by falling logit, ties by index. Logits keep an order where probabilities have underflowed to 0.
-fn ranked(logits: &[f32]) -> Vec<usize> {
+pub fn ranked(logits: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     // Adding 0 makes -0 and 0 the tie that they are.
     order.sort_by(|&a, &b| (logits[b] + 0.0).total_cmp(&(logits[a] + 0.0)));
@@ -84,19 +84,19 @@ fn ranked(logits: &[f32]) -> Vec<usize> {
 }
 
 /// Chosen class indices in rank order, and whether the rule abstained.
-fn decide(decision: &Decision, probabilities: &[f32], ranked: &[usize]) -> (Vec<usize>, bool) {
+pub fn chosen(decision: &Decision, probabilities: &[f32], ranked: &[usize]) -> (Vec<usize>, bool) {
     let highest = ranked.first().map_or(0.0, |&index| probabilities[index]);
     if decision.abstain_below.is_some_and(|limit| highest < limit) {
         return (vec![], true);
     }
-    let chosen = match decision.rule {
+    let classes = match decision.rule {
         Rule::Argmax => ranked.iter().copied().take(1).collect(),
         Rule::Threshold => {
             let applies = |&index: &usize| decision.thresholds.get(index).is_some_and(|&t| probabilities[index] >= t);
             ranked.iter().copied().filter(applies).collect()
         }
     };
-    (chosen, false)
+    (classes, false)
 }
 
 #[cfg(test)]
@@ -171,17 +171,17 @@ mod tests {
     #[test]
     fn argmax_takes_the_first_of_equals() {
         let (logits, p) = ([1.0, 3.0, 3.0], [0.1, 0.45, 0.45]);
-        assert_eq!(decide(&ARGMAX, &p, &ranked(&logits)), (vec![1], false));
+        assert_eq!(chosen(&ARGMAX, &p, &ranked(&logits)), (vec![1], false));
     }
 
     #[test]
     fn abstaining_is_not_the_same_as_choosing_nothing() {
         let p = [0.2, 0.4, 0.4];
         let threshold = Decision { rule: Rule::Threshold, thresholds: vec![0.5, 0.4, 0.9], abstain_below: None };
-        assert_eq!(decide(&threshold, &p, &[1, 2, 0]), (vec![1], false));
+        assert_eq!(chosen(&threshold, &p, &[1, 2, 0]), (vec![1], false));
         let high = Decision { thresholds: vec![0.9; 3], ..threshold.clone() };
-        assert_eq!(decide(&high, &p, &[1, 2, 0]), (vec![], false));
+        assert_eq!(chosen(&high, &p, &[1, 2, 0]), (vec![], false));
         let unsure = Decision { abstain_below: Some(0.41), ..threshold };
-        assert_eq!(decide(&unsure, &p, &[1, 2, 0]), (vec![], true));
+        assert_eq!(chosen(&unsure, &p, &[1, 2, 0]), (vec![], true));
     }
 }

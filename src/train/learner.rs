@@ -38,7 +38,7 @@ pub enum LearnError {
     /// Training diverged.
     #[error(
         "the loss or its gradient is no finite number any more (epoch {epoch}, step {step}, learning rate {rate:e}): lower --lr, or limit the \
-         gradient with --clip-norm, and begin anew by --overwrite; the last checkpoint is older than that"
+         gradient with --clip-norm, and begin anew by --force; the last checkpoint is older than that"
     )]
     NotFinite {
         /// Counted from 1.

@@ -46,12 +46,12 @@ pub struct Args {
     run_dir: Option<PathBuf>,
 
     /// Go on with the run in that folder
-    #[arg(long, conflicts_with = "overwrite")]
+    #[arg(long, conflicts_with = "force")]
     resume: bool,
 
-    /// Begin anew although that folder has a run that is not complete
+    /// Replace the adapter file, and a run in that folder that is not complete
     #[arg(long)]
-    overwrite: bool,
+    force: bool,
 
     /// Side in pixels of the picture that the backbone sees [default: the backbone's]
     #[arg(long, value_name = "PIXELS")]
@@ -112,7 +112,7 @@ pub fn run(args: Args) -> Result<ExitCode, commands::Error> {
         on_bad_file: args.on_bad_file,
         out: args.out,
         run_dir: args.run_dir,
-        start: start(args.resume, args.overwrite),
+        start: start(args.resume, args.force),
         preset,
         recipe,
         class_weights,
@@ -139,8 +139,8 @@ fn publish(args: &Args) -> Result<Option<Publish>, commands::Error> {
     Ok(Some(Publish { url, task, key, out: args.out.clone() }))
 }
 
-fn start(resume: bool, overwrite: bool) -> Start {
-    match (resume, overwrite) {
+fn start(resume: bool, force: bool) -> Start {
+    match (resume, force) {
         (true, _) => Start::Resume,
         (false, true) => Start::Overwrite,
         (false, false) => Start::New,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::file::{Exists, ReadError, read, spare};
+use super::probe::{self, ProbeError};
 use crate::adapter::format::{self, AdapterError, AdapterFile, Limits, Target};
 use crate::adapter::import::{self, CheckpointLimits, ImportError, Preset, Task};
 use crate::adapter::{Layout, Method, Pooling};

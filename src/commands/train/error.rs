@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use crate::backbone::BackboneError;
 use crate::client::ClientError;
+use crate::commands::file::Exists;
 use crate::commands::{ProbeError, ReadError};
 use crate::engine::EngineError;
 use crate::train::data::DataError;
@@ -18,6 +19,9 @@ pub enum Error {
     /// Files that are no pictures.
     #[error("{0} files are no pictures that can be used: mend them, or leave them out by --on-bad-file skip")]
     BadFiles(usize),
+    /// The adapter's name is taken.
+    #[error(transparent)]
+    Exists(#[from] Exists),
     /// The backbone.
     #[error(transparent)]
     Backbone(#[from] BackboneError),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::file::spare;
 use super::probe;
 use crate::adapter::Pooling;
 use crate::adapter::format::{self, AdapterFile};
@@ -32,7 +33,7 @@ use inputs::Inputs;
 use interrupt::{INTERRUPTED, Interrupt};
 use progress::percent;
 pub use publish::Publish;
-use settings::{Outcome, Settings, lineage};
+use settings::{Outcome, lineage};
 
 /// What `manylens train` needs to know.
 pub struct Args {
@@ -90,6 +91,7 @@ pub enum OnBadFile {
 /// Trains, writes the adapter, and sends it to a server if that is asked for.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+    spare(&args.out, args.start != Start::New)?;
     let Inputs { job, weights, settings, mut engine } = inputs::read(args)?;
     let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;

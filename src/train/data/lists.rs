@@ -1,101 +1,94 @@
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 
-use super::{Dataset, Example};
+use super::folder::Placed;
+use super::read::{is_inside, text};
+use super::split::Split;
+use super::{DataError, Dataset, Example};
 
 /// Class names, one a line.
 const CLASSES: &str = "classes.txt";
 const TRAIN: &str = "train800.txt";
 const VALIDATION: &str = "val200.txt";
+/// The two together; read where they are not there.
+const BOTH: &str = "train800val200.txt";
 const TEST: &str = "test.txt";
-
-/// Why lists cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// The system's answer.
-    #[error("{}: {source}; a data folder in VTAB-1k's form has train800.txt, val200.txt and test.txt", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A line that is no `<path> <label>`.
-    #[error("{}: line {line} is {found:?}; it must be a path inside the folder, a blank, and a class counted from 0", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What stands there.
-        found: String,
-    },
-    /// A class that has no name.
-    #[error("{}: line {line} has class {class}, and there are {classes} classes, counted from 0", path.display())]
-    Class {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// The class.
-        class: usize,
-        /// As many as there are names.
-        classes: usize,
-    },
-}
-
-/// Reads a folder with VTAB-1k's lists: `train800.txt`, `val200.txt`, `test.txt` with lines `<path> <class>`, the path
-/// relative to the folder and the class counted from 0. Names are the lines of `classes.txt`; without it they are the
-/// classes' numbers. A list that is not there is an empty split; the list to train on must be there.
-pub fn read(folder: &Path) -> Result<Dataset, DataError> {
-    let names = text(&folder.join(CLASSES))?;
-    let named: Option<Vec<String>> = names.map(|names| names.lines().map(|name| name.trim().to_owned()).collect());
-    let classes = named.as_ref().map_or(CLASSES_MAX, Vec::len);
-    let train = folder.join(TRAIN);
-    let missing = || DataError::Read { path: train.clone(), source: io::ErrorKind::NotFound.into() };
-    let train = split(folder, TRAIN, classes)?.ok_or_else(missing)?;
-    let [validation, test] = [VALIDATION, TEST].map(|list| split(folder, list, classes));
-    let (validation, test) = (validation?.unwrap_or_default(), test?.unwrap_or_default());
-    let largest = train.iter().chain(&validation).chain(&test).flat_map(|example| &example.targets).max();
-    let numbers = || (0..largest.map_or(0, |largest| largest + 1)).map(|class| class.to_string()).collect();
-    Ok(Dataset { labels: named.unwrap_or_else(numbers), multi_label: false, train, validation, test })
-}
 
 /// Classes that a head may have.
 const CLASSES_MAX: usize = 32_768;
 
-fn split(folder: &Path, list: &str, classes: usize) -> Result<Option<Vec<Example>>, DataError> {
-    let path = folder.join(list);
-    let Some(text) = text(&path)? else { return Ok(None) };
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let example = |(index, line): (usize, &str)| {
-        let parsed = line.trim().rsplit_once(char::is_whitespace).and_then(|(p, class)| Some((p, class.parse().ok()?)));
-        let line_number = index + 1;
-        let Some((picture, class)) = parsed.filter(|(picture, _)| is_inside(picture)) else {
-            return Err(DataError::Line { path: path.clone(), line: line_number, found: line.to_owned() });
+/// Whether a folder has VTAB-1k's lists.
+pub fn are_in(folder: &Path) -> bool {
+    [TRAIN, BOTH, TEST].iter().any(|list| folder.join(list).is_file())
+}
+
+/// Reads a folder with VTAB-1k's lists: `train800.txt`, `val200.txt`, `test.txt` with lines `<path> <class>`, the path
+/// relative to the folder and the class counted from 0. Where `train800.txt` is not there, `train800val200.txt` is split.
+/// Names are the lines of `classes.txt`; without it they are the classes' numbers. A list that is not there is an empty
+/// split.
+pub fn read(folder: &Path) -> Result<Dataset, DataError> {
+    let named = names(&folder.join(CLASSES))?;
+    let classes = named.as_ref().map_or(CLASSES_MAX, Vec::len);
+    let lists: &[(&str, Split)] = if folder.join(TRAIN).is_file() {
+        &[(TRAIN, Split::Train), (VALIDATION, Split::Validation), (TEST, Split::Test)]
+    } else {
+        &[(BOTH, Split::Train), (TEST, Split::Test)]
+    };
+    let mut placed = Placed::default();
+    let mut largest = None;
+    for &(list, split) in lists {
+        for (picture, class) in examples(&folder.join(list), classes)? {
+            largest = largest.max(Some(class));
+            let example = Example { path: folder.join(&picture), targets: vec![class] };
+            placed.add(Some(split), picture, example);
+        }
+    }
+    let Some(largest) = largest else { return Err(DataError::Empty(folder.to_owned())) };
+    let numbers = || (0..=largest).map(|class| class.to_string()).collect();
+    Ok(placed.dataset(named.unwrap_or_else(numbers), false))
+}
+
+fn names(path: &Path) -> Result<Option<Vec<String>>, DataError> {
+    let Some(text) = text(path)? else { return Ok(None) };
+    let names: Vec<String> = text.trim_end().lines().map(|name| name.trim().to_owned()).collect();
+    let mut seen = HashSet::new();
+    for (line, name) in (1..).zip(&names) {
+        if name.is_empty() {
+            let expected = "the name of a class";
+            return Err(DataError::Line { path: path.to_owned(), line, found: String::new(), expected });
+        }
+        if !seen.insert(name) {
+            return Err(DataError::Twice { path: path.to_owned(), line, found: name.clone() });
+        }
+    }
+    Ok(Some(names))
+}
+
+fn examples(path: &Path, classes: usize) -> Result<Vec<(String, usize)>, DataError> {
+    let text = text(path)?.unwrap_or_default();
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let example = |(line, found): (u64, &str)| {
+        let parsed =
+            found.trim().rsplit_once(char::is_whitespace).and_then(|(p, class)| Some((p, class.parse().ok()?)));
+        let Some((picture, class)) = parsed.filter(|(picture, _)| is_inside(picture.trim_end())) else {
+            let expected = "a path inside the folder, a blank, and a class counted from 0";
+            return Err(DataError::Line {
+                path: path.to_owned(),
+                line,
+                found: found.chars().take(SHOWN_MAX).collect(),
+                expected,
+            });
         };
         if class >= classes {
-            return Err(DataError::Class { path: path.clone(), line: line_number, class, classes });
+            return Err(DataError::Class { path: path.to_owned(), line, class, classes });
         }
-        Ok(Example { path: folder.join(picture.trim_end()), targets: vec![class] })
+        Ok((picture.trim_end().to_owned(), class))
     };
-    lines.map(example).collect::<Result<_, _>>().map(Some)
+    lines.map(example).collect()
 }
 
-/// A relative path that does not climb out of its folder.
-fn is_inside(picture: &str) -> bool {
-    let path = Path::new(picture);
-    path.is_relative() && !path.components().any(|part| part == std::path::Component::ParentDir)
-}
-
-fn text(path: &Path) -> Result<Option<String>, DataError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DataError::Read { path: path.to_owned(), source }),
-    }
-}
+/// Characters of a line that an error shows.
+const SHOWN_MAX: usize = 120;
 
 #[cfg(test)]
 mod tests {
@@ -103,17 +96,15 @@ mod tests {
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).expect("written"));
+        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).expect("written"));
         folder
     }
 
     #[test]
     fn lists_are_splits_with_named_classes() {
-        let folder = folder(&[
-            ("classes.txt", "cat\ndog\n"),
-            ("train800.txt", "a b.png 1\nc.png 0\n"),
-            ("val200.txt", "d.png 1\n"),
-        ]);
+        let files =
+            [("classes.txt", "cat\ndog\n"), ("train800.txt", "a b.png 1\nc.png 0\n"), ("val200.txt", "d.png 1\n")];
+        let folder = folder(&files);
         let data = read(folder.path()).expect("data");
         assert_eq!(data.labels, ["cat", "dog"]);
         let example = |name: &str, class| Example { path: folder.path().join(name), targets: vec![class] };
@@ -123,8 +114,17 @@ mod tests {
 
     #[test]
     fn classes_without_names_are_numbers() {
-        let folder = folder(&[("train800.txt", "a.png 0\nb.png 2\n")]);
-        assert_eq!(read(folder.path()).expect("data").labels, ["0", "1", "2"]);
+        let folder = folder(&[("test.txt", "a.png 0\r\nb.png 2\r\n")]);
+        let data = read(folder.path()).expect("data");
+        assert_eq!((data.labels.join(" "), data.train.len(), data.test.len()), ("0 1 2".into(), 0, 2));
+    }
+
+    #[test]
+    fn one_list_to_fit_on_is_split() {
+        let lines: String = (0..20).map(|i| format!("{i}.png {}\n", i % 2)).collect();
+        let folder = folder(&[("train800val200.txt", &lines)]);
+        let data = read(folder.path()).expect("data");
+        assert_eq!((data.train.len(), data.validation.len()), (16, 4));
     }
 
     #[test]
@@ -132,6 +132,8 @@ mod tests {
         for (line, part) in [
             ("a.png", "line 2"),
             ("a.png x", "line 2"),
+            ("a.png -1", "line 2"),
+            ("a.png 99999999999999999999", "line 2"),
             ("../a.png 0", "line 2"),
             ("/etc/a.png 0", "line 2"),
             ("a.png 7", "class 7, and there are 2 classes"),
@@ -140,7 +142,7 @@ mod tests {
             let error = read(folder.path()).expect_err(line).to_string();
             assert!(error.contains(part) && error.contains("train800.txt"), "{error}");
         }
-        let error = read(folder(&[]).path()).expect_err("no lists").to_string();
-        assert!(error.contains("train800.txt"), "{error}");
+        let twice = folder(&[("classes.txt", "cat\ncat\n"), ("test.txt", "a.png 0\n")]);
+        assert!(matches!(read(twice.path()), Err(DataError::Twice { line: 2, .. })));
     }
 }

@@ -2,11 +2,18 @@
 
 mod cache;
 mod check;
+mod csv;
+mod error;
+mod folder;
 mod lists;
+mod read;
+mod split;
 
 pub use cache::{PictureCache, PictureError};
 pub use check::{BadFile, take_bad_files};
-pub use lists::{DataError, read};
+pub use error::DataError;
+pub use read::read;
+pub use split::Split;
 
 use std::path::PathBuf;
 
@@ -23,6 +30,17 @@ pub struct Dataset {
     pub validation: Vec<Example>,
     /// To report on, once.
     pub test: Vec<Example>,
+}
+
+impl Dataset {
+    /// The pictures of one split.
+    pub fn of(&self, split: Split) -> &[Example] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
 }
 
 /// A picture and its classes.

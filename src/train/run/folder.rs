@@ -52,13 +52,13 @@ pub enum RunError {
     Locked(PathBuf),
     /// A run that could be gone on with.
     #[error(
-        "{} has a run that is not complete: go on with it by --resume, begin anew by --overwrite, or name another folder \
+        "{} has a run that is not complete: go on with it by --resume, begin anew by --force, or name another folder \
          as --run-dir",
         .0.display()
     )]
     Unfinished(PathBuf),
     /// Settings that are not those that the run began with.
-    #[error("{} was begun with other settings ({differences}): give the same ones, or begin anew by --overwrite", path.display())]
+    #[error("{} was begun with other settings ({differences}): give the same ones, or begin anew by --force", path.display())]
     OtherSettings {
         /// The folder.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum RunError {
         differences: String,
     },
     /// The checkpoint.
-    #[error("{}: {source}; begin anew by --overwrite", path.display())]
+    #[error("{}: {source}; begin anew by --force", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,

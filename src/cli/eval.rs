@@ -1,0 +1,105 @@
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::backbone::LoadArgs;
+use super::engine::EngineArgs;
+use crate::commands::eval;
+use crate::evaluate::OperatingPoint;
+use crate::train::data;
+
+/// Measure an adapter on labelled pictures; fit its temperature and thresholds
+///
+/// Whatever is fitted is fitted on the validation split and written by --out; figures are those of the adapter with it.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The adapter file
+    #[arg(value_name = "ADAPTER")]
+    adapter: PathBuf,
+
+    /// Folder of the backbone
+    #[arg(long, value_name = "DIR")]
+    backbone: PathBuf,
+
+    #[command(flatten)]
+    load: LoadArgs,
+
+    /// Labelled pictures: a folder for each class, VTAB-1k's lists, or CSV with path,label[,split][,group]
+    #[arg(long, value_name = "DIR|FILE.csv")]
+    data: PathBuf,
+
+    /// The pictures to report on
+    #[arg(long, value_enum, default_value_t = Split::Test)]
+    split: Split,
+
+    /// What becomes of files that are no pictures
+    #[arg(long, value_enum, default_value_t = OnBadFile::Fail)]
+    on_bad_file: OnBadFile,
+
+    /// Classes that the top-k accuracy looks at
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top_k: usize,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
+    /// Fit the temperature on the validation split
+    #[arg(long)]
+    fit_temperature: bool,
+
+    /// Fit the decision on the validation split: precision=SHARE[:LABEL] or recall=SHARE:LABEL; may be given several times
+    #[arg(long, value_name = "GOAL=SHARE[:LABEL]")]
+    operating_point: Vec<OperatingPoint>,
+
+    /// The adapter file to write, with what was fitted
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Replace that file if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Split {
+    Train,
+    Validation,
+    Test,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum OnBadFile {
+    /// Nothing is measured
+    Fail,
+    /// They are named and left out
+    Skip,
+}
+
+impl From<Args> for eval::Args {
+    fn from(args: Args) -> Self {
+        Self {
+            adapter: args.adapter,
+            backbone: args.backbone,
+            load: args.load.into(),
+            data: args.data,
+            split: match args.split {
+                Split::Train => data::Split::Train,
+                Split::Validation => data::Split::Validation,
+                Split::Test => data::Split::Test,
+            },
+            skip_bad_files: args.on_bad_file == OnBadFile::Skip,
+            top_k: args.top_k,
+            engine: args.engine.engine,
+            settings: args.engine.settings(),
+            fit_temperature: args.fit_temperature,
+            operating_points: args.operating_point,
+            out: args.out,
+            force: args.force,
+            json: args.json,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use std::path::PathBuf;
+
+use crate::adapter::format::AdapterError;
+use crate::backbone::BackboneError;
+use crate::commands::ReadError;
+use crate::commands::file::Exists;
+use crate::engine::EngineError;
+use crate::evaluate::{KnownError, OperatingPointError};
+use crate::train::data::DataError;
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The labelled pictures.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A split without pictures.
+    #[error("{}: there is no picture in the split {split}; choose another one by --split, or give some", path.display())]
+    NoPictures {
+        /// The data.
+        path: PathBuf,
+        /// The split.
+        split: &'static str,
+    },
+    /// Files that are no pictures.
+    #[error("{0} files are no pictures that can be used: mend them, or leave them out by --on-bad-file skip")]
+    BadFiles(usize),
+    /// Classes that the adapter does not know.
+    #[error("the adapter has no class {}; it has {}", quoted(missing), quoted(there))]
+    Labels {
+        /// Classes of the data.
+        missing: Vec<String>,
+        /// Classes of the adapter.
+        there: Vec<String>,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The adapter.
+    #[error("{}: {source}", path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// Every fault.
+        source: AdapterError,
+    },
+    /// The backbone.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Pictures and logits that have no figures.
+    #[error(transparent)]
+    Known(#[from] KnownError),
+    /// A threshold that cannot be fitted.
+    #[error(transparent)]
+    OperatingPoint(#[from] OperatingPointError),
+    /// The adapter's file exists.
+    #[error(transparent)]
+    Exists(#[from] Exists),
+    /// The adapter cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+/// Names that a sentence lists.
+const NAMED_MAX: usize = 10;
+
+fn quoted(names: &[String]) -> String {
+    let mut quoted: Vec<String> = names.iter().take(NAMED_MAX).map(|name| format!("{name:?}")).collect();
+    if names.len() > NAMED_MAX {
+        quoted.push(format!("and {} more", names.len() - NAMED_MAX));
+    }
+    quoted.join(", ")
+}

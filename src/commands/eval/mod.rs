@@ -1,0 +1,135 @@
+//! `manylens eval`: how good an adapter is on labelled pictures, and what makes its probabilities and answers better.
+
+mod error;
+mod fit;
+mod labels;
+mod logits;
+mod print;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::file::{read as read_file, spare};
+use crate::adapter::format::{self, AdapterFile, Limits, Target};
+use crate::adapter::{Adapter, Layout};
+use crate::backbone::{self, Backbone, LoadOptions, Loaded};
+use crate::engine::{self, Backend, EngineKind, EngineSettings, Form};
+use crate::evaluate::{Answers, Known, OperatingPoint, Report};
+use crate::train::data::{self, Dataset, Example, Split};
+pub use error::Error;
+use fit::Fits;
+use logits::Asked;
+
+/// What `manylens eval` needs to know.
+pub struct Args {
+    /// The adapter's file.
+    pub adapter: PathBuf,
+    /// Folder of the backbone.
+    pub backbone: PathBuf,
+    /// What that folder leaves open.
+    pub load: LoadOptions,
+    /// Labelled pictures.
+    pub data: PathBuf,
+    /// The pictures to report on.
+    pub split: Split,
+    /// What becomes of files that are no pictures.
+    pub skip_bad_files: bool,
+    /// Classes that top-k looks at.
+    pub top_k: usize,
+    /// What computes.
+    pub engine: EngineKind,
+    /// With how much.
+    pub settings: EngineSettings,
+    /// Fit the temperature on the validation split.
+    pub fit_temperature: bool,
+    /// Fit these on the validation split, in order.
+    pub operating_points: Vec<OperatingPoint>,
+    /// Where the adapter is written with what was fitted.
+    pub out: Option<PathBuf>,
+    /// Replace that file if it exists.
+    pub force: bool,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// Fits what is to be fitted, measures, and prints.
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    args.out.as_deref().map_or(Ok(()), |out| spare(out, args.force))?;
+    let data = data::read(&args.data)?;
+    if data.of(args.split).is_empty() {
+        return Err(Error::NoPictures { path: args.data.clone(), split: args.split.name() });
+    }
+    let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
+    let layout = Layout::of(&backbone.shape);
+    let backbone = Arc::new(backbone);
+    let mut file = read_adapter(args, &backbone, &layout)?;
+    let backend = engine::open(args.engine, backbone, weights, &args.settings)?;
+    let mut bench = Bench::new(&*backend, &file.adapter, &data, args)?;
+    let fits = if args.fit_temperature || !args.operating_points.is_empty() {
+        let asked = bench.ask(data.of(Split::Validation), Split::Validation)?;
+        fit::fit(&asked.known(file.adapter.problem)?, args, &mut file.adapter)?
+    } else {
+        Fits::default()
+    };
+    let asked = bench.ask(data.of(args.split), args.split)?;
+    let report = report(asked.known(file.adapter.problem)?, &file.adapter, args.top_k);
+    if let Some(out) = &args.out {
+        let bytes = format::write(&file, &layout);
+        std::fs::write(out, bytes).map_err(|source| Error::Write { path: out.clone(), source })?;
+    }
+    print::print(args, &backend.describe(), &fits, &report, asked.left_out);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(known: Known<'_>, adapter: &Adapter, top_k: usize) -> Report {
+    Report::new(&Answers::new(known, adapter.temperature, &adapter.decision), &adapter.labels, top_k)
+}
+
+fn read_adapter(args: &Args, backbone: &Backbone, layout: &Layout) -> Result<AdapterFile, Error> {
+    let bytes = read_file(&args.adapter, super::ADAPTER_BYTES_MAX)?;
+    let Backbone { shape, fingerprint, .. } = backbone;
+    let target = Target { shape, layout, fingerprint, limits: Limits::default() };
+    format::read(&bytes, &target).map_err(|source| Error::Adapter { path: args.adapter.clone(), source })
+}
+
+/// An adapter that is ready to be asked.
+struct Bench<'a> {
+    args: &'a Args,
+    lens: engine::Lens,
+    engine: Box<dyn engine::Engine>,
+    /// The head's index of each of the data's classes.
+    classes: Vec<usize>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(backend: &dyn Backend, adapter: &Adapter, data: &Dataset, args: &'a Args) -> Result<Self, Error> {
+        let classes = labels::places(&data.labels, &adapter.labels)?;
+        let lens = backend.prepare(Arc::new(adapter.clone()), Form::Rescaled)?;
+        Ok(Self { args, lens, engine: backend.start()?, classes })
+    }
+
+    fn ask(&mut self, examples: &[Example], split: Split) -> Result<Asked, Error> {
+        if examples.is_empty() {
+            return Err(Error::NoPictures { path: self.args.data.clone(), split: split.name() });
+        }
+        let target = |&target: &usize| self.classes[target];
+        let placed = |e: &Example| Example { path: e.path.clone(), targets: e.targets.iter().map(target).collect() };
+        let examples: Vec<Example> = examples.iter().map(placed).collect();
+        let asked = logits::ask(&mut *self.engine, &self.lens, &examples, self.args.settings.threads)?;
+        for error in asked.bad.iter().take(NAMED_MAX) {
+            eprintln!("{error}");
+        }
+        match asked.left_out {
+            0 => Ok(asked),
+            count if self.args.skip_bad_files && count < examples.len() => {
+                eprintln!("{count} files are no pictures that can be used and are left out");
+                Ok(asked)
+            }
+            count => Err(Error::BadFiles(count)),
+        }
+    }
+}
+
+/// Bad files that are named one by one.
+const NAMED_MAX: usize = 20;
