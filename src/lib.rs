@@ -17,6 +17,7 @@ pub mod config;
 pub mod engine;
 pub mod evaluate;
 pub mod hash;
+pub mod html;
 pub mod http;
 pub mod image;
 pub mod memory;

@@ -19,6 +19,7 @@ mod parameters;
 mod prepared;
 mod presets;
 mod recipe;
+pub mod report;
 pub mod run;
 mod sampler;
 mod schedule;

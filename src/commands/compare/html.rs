@@ -1,12 +1,8 @@
 use std::fmt::Write as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::path::Path;
 
 use super::comparison::{Change, Comparison};
-
-/// Larger pictures are named, not shown: the page is one file.
-const PICTURE_BYTES_MAX: u64 = 2 << 20;
+use crate::html::{data_uri, escape};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;\
 color:#1c2330;background:#fff}table{border-collapse:collapse;margin:1rem 0}\
@@ -51,24 +47,14 @@ pub fn page(task: &str, comparison: &Comparison) -> String {
 fn figure(change: &Change) -> String {
     let class = if change.flips() { " class=flip" } else { "" };
     let name = escape(&change.picture);
-    let image = data_uri(&change.picture).map(|uri| format!("<img alt=\"{name}\" src=\"{uri}\">")).unwrap_or_default();
+    let image = data_uri(Path::new(&change.picture))
+        .map(|uri| format!("<img alt=\"{name}\" src=\"{uri}\">"))
+        .unwrap_or_default();
     let (from, to) = (escape(&change.from), escape(&change.to));
     let moved = 100.0 * change.change;
     format!(
         "<figure{class}>{image}<figcaption><b>{from} → {to}</b><br>moved {moved:.1} %<br>{name}</figcaption></figure>"
     )
-}
-
-fn data_uri(path: &str) -> Option<String> {
-    if std::fs::metadata(path).ok()?.len() > PICTURE_BYTES_MAX {
-        return None;
-    }
-    // Browsers sniff the kind of an image, as the server does.
-    Some(format!("data:image;base64,{}", STANDARD.encode(std::fs::read(path).ok()?)))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

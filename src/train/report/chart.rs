@@ -1,0 +1,108 @@
+use plotters::prelude::*;
+
+/// Pixels, which the page scales.
+const SIZE: (u32, u32) = (640, 360);
+/// Tell eight lines apart also for those who see few colours (Okabe and Ito 2008).
+const COLORS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 0, 0),
+    RGBColor(150, 150, 150),
+];
+
+/// Lines over a common axis.
+pub struct Chart<'a> {
+    /// What the horizontal axis counts.
+    pub x: &'a str,
+    /// What the vertical axis measures.
+    pub y: &'a str,
+    /// At least one with a point.
+    pub lines: Vec<Line<'a>>,
+}
+
+/// Points that are joined, and marked.
+pub struct Line<'a> {
+    /// In the legend.
+    pub name: &'a str,
+    /// Those that are not finite are left out.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Draws it as an `<svg>`; none when there is nothing to draw.
+pub fn svg(chart: &Chart<'_>) -> Option<String> {
+    let lines: Vec<(&str, Vec<(f64, f64)>)> = chart.lines.iter().map(|line| (line.name, finite(line))).collect();
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let x = range(points().map(|point| point.0))?;
+    let y = range(points().map(|point| point.1))?;
+    let mut text = String::new();
+    draw(chart, &lines, x, y, &mut text).ok()?;
+    // Its size is the page's matter.
+    Some(text.replacen(&format!(r#"width="{}" height="{}" "#, SIZE.0, SIZE.1), "", 1))
+}
+
+fn finite(line: &Line<'_>) -> Vec<(f64, f64)> {
+    line.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+}
+
+/// From the smallest to the largest and a little beyond; 0 is in it when it is near.
+fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
+    let (low, high) = values.map(|v| (v, v)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    let low = if low > 0.0 && low < 0.5 * high { 0.0 } else { low };
+    let room = if high > low { 0.04 * (high - low) } else { 0.5 };
+    Some(if low == 0.0 { low } else { low - room }..high + room)
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn draw(
+    chart: &Chart<'_>,
+    lines: &[(&str, Vec<(f64, f64)>)],
+    x: std::ops::Range<f64>,
+    y: std::ops::Range<f64>,
+    text: &mut String,
+) -> Drawn {
+    let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
+    let mut axes = ChartBuilder::on(&area)
+        .margin(10)
+        .x_label_area_size(38)
+        .y_label_area_size(56)
+        .build_cartesian_2d(x, y)
+        .map_err(|error| error.to_string())?;
+    let mesh = axes.configure_mesh().x_desc(chart.x).y_desc(chart.y).light_line_style(TRANSPARENT).draw();
+    mesh.map_err(|error| error.to_string())?;
+    for ((name, points), color) in lines.iter().zip(COLORS.iter().cycle()) {
+        let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(2);
+        let drawn = axes.draw_series(line).map_err(|error| error.to_string())?;
+        drawn.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
+    }
+    let legend = axes.configure_series_labels().background_style(WHITE.mix(0.85)).border_style(TRANSPARENT).draw();
+    legend.map_err(|error| error.to_string())?;
+    area.present().map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_names_and_what_is_not_finite_is_left_out() {
+        let points = vec![(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)];
+        let chart = |points| Chart { x: "epoch", y: "loss", lines: vec![Line { name: "a < b", points }] };
+        let text = svg(&chart(points)).expect("a chart");
+        assert!(text.starts_with("<svg") && text.contains("a &lt; b") && !text.contains("NaN"), "{text}");
+        assert_eq!(text.matches("<circle").count(), 2);
+        assert_eq!(svg(&chart(vec![(0.0, f64::INFINITY)])), None);
+    }
+
+    #[test]
+    fn a_range_is_never_empty() {
+        assert_eq!(range([3.0].into_iter()), Some(2.5..3.5));
+        assert_eq!(range([0.0, 1.0].into_iter()), Some(0.0..1.04));
+        assert_eq!(range(std::iter::empty()), None);
+    }
+}

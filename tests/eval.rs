@@ -1,0 +1,102 @@
+//! `manylens eval` as a person calls it: class folders in, figures and a fitted adapter out.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use manylens::adapter::format::{self, AdapterFile};
+use manylens::adapter::{Adapter, Layout, random};
+use manylens::backbone::{LoadOptions, load};
+use manylens::random::Random;
+use serde_json::Value;
+
+const BACKBONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/backbones/hf-vit");
+
+/// A 24-bit BMP of noise.
+fn picture(seed: u64) -> Vec<u8> {
+    const SIDE: usize = 16;
+    let mut bytes = b"BM".to_vec();
+    for field in [54 + 3 * SIDE * SIDE, 0, 54, 40, SIDE, SIDE, 1 + (24 << 16), 0, 0, 0, 0, 0, 0] {
+        bytes.extend(u32::try_from(field).expect("small").to_le_bytes());
+    }
+    bytes.extend(Random::seeded(seed).bytes(3 * SIDE * SIDE));
+    bytes
+}
+
+/// Two classes with ten pictures of each in every split, and an adapter that knows both.
+fn prepare(folder: &Path) {
+    for (split, first) in [("train", 0), ("val", 100), ("test", 200)] {
+        for (class, offset) in [("cat", 0), ("dog", 50)] {
+            let class = folder.join("data").join(split).join(class);
+            std::fs::create_dir_all(&class).expect("created");
+            let write = |i: u64| std::fs::write(class.join(format!("{i}.bmp")), picture(first + offset + i));
+            (0..10).for_each(|i| write(i).expect("written"));
+        }
+    }
+    let backbone = load(Path::new(BACKBONE), &LoadOptions::default()).expect("a backbone").backbone;
+    let adapter = Adapter { labels: vec!["dog".into(), "cat".into()], ..random(&backbone, 2, 3) };
+    let file = AdapterFile { adapter, probe: None, extra: Default::default() };
+    let bytes = format::write(&file, &Layout::of(&backbone.shape));
+    std::fs::write(folder.join("pets.safetensors"), bytes).expect("written");
+}
+
+fn eval(folder: &Path, adapter: &str, flags: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_manylens"));
+    command.current_dir(folder).args([
+        "eval",
+        adapter,
+        "--data",
+        "data",
+        "--backbone",
+        BACKBONE,
+        "--engine",
+        "reference",
+    ]);
+    command.args(flags).output().expect("it runs")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn what_is_fitted_is_written_and_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    let flags = ["--fit-temperature", "--operating-point", "recall=0.9:dog", "--out", "fitted.safetensors", "--json"];
+    let fitted = json(&eval(folder.path(), "pets.safetensors", &flags));
+    assert_eq!(
+        (&fitted["split"], &fitted["pictures"], &fitted["fitted"]["pictures"]),
+        (&"test".into(), &20.into(), &20.into())
+    );
+    let point = &fitted["fitted"]["operating_points"][0];
+    assert!(point["recall"]["value"].as_f64() >= Some(0.9), "{point}");
+
+    let again = json(&eval(folder.path(), "fitted.safetensors", &["--json"]));
+    assert_eq!((&again["classes"], &again["calibration"]), (&fitted["classes"], &fitted["calibration"]));
+    let validation = json(&eval(folder.path(), "fitted.safetensors", &["--split", "validation", "--json"]));
+    assert_eq!(validation["classes"][0]["recall"], point["recall"]);
+    let before = json(&eval(folder.path(), "pets.safetensors", &["--split", "validation", "--json"]));
+    let loss = |report: &Value| report["calibration"]["negative_log_likelihood"].as_f64().expect("a loss");
+    assert!(loss(&validation) <= loss(&before));
+    assert_eq!(validation["top1"], before["top1"]);
+
+    let refused = eval(folder.path(), "pets.safetensors", &flags);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--force"));
+}
+
+#[test]
+fn a_bad_file_is_named_and_left_out_only_if_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    std::fs::write(folder.path().join("data/test/cat/empty.png"), []).expect("written");
+    let refused = eval(folder.path(), "pets.safetensors", &[]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && error.contains("empty.png") && error.contains("--on-bad-file skip"),
+        "{error}"
+    );
+    let report = json(&eval(folder.path(), "pets.safetensors", &["--on-bad-file", "skip", "--json"]));
+    assert_eq!((&report["bad_files"], &report["pictures"]), (&1.into(), &20.into()));
+    let table = eval(folder.path(), "pets.safetensors", &["--on-bad-file", "skip"]);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("balanced accuracy"));
+}
