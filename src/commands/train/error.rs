@@ -6,6 +6,7 @@ use crate::client::ClientError;
 use crate::commands::file::Exists;
 use crate::commands::{ProbeError, ReadError};
 use crate::engine::EngineError;
+use crate::evaluate::KnownError;
 use crate::train::data::DataError;
 use crate::train::run::RunError;
 use crate::train::{FitError, JobError, LearnError};
@@ -50,6 +51,9 @@ pub enum Error {
     /// Training itself.
     #[error(transparent)]
     Learn(#[from] LearnError),
+    /// Answers on the validation split that have no figures.
+    #[error(transparent)]
+    Known(#[from] KnownError),
     /// The adapter gives no finite answers.
     #[error(transparent)]
     Probe(#[from] ProbeError),

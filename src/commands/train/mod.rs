@@ -6,6 +6,7 @@ mod inputs;
 mod interrupt;
 mod progress;
 mod publish;
+mod report;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -104,6 +105,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         eprintln!("stopped in epoch {} after step {}; go on with --resume", at.epoch + 1, at.step);
         return Ok(ExitCode::from(INTERRUPTED));
     }
+    let title = args.out.file_name().unwrap_or_default().to_string_lossy();
+    let trained = Trained { title: &title, settings: &settings, job: &job, state: &state, weights: &weights };
+    folder.report(&trained.html(&mut *engine)?)?;
     let outcome = Outcome::new(&job, &state);
     let bytes = write(args, &job, &state, weights, lineage(&settings, &outcome))?;
     let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;

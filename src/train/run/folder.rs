@@ -15,10 +15,11 @@ const CONFIG: &str = "config.json";
 const LOG: &str = "log.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const RESULT: &str = "result.json";
+const REPORT: &str = "report.html";
 const LOCK: &str = "lock";
 
 /// A folder that has the run's settings (`config.json`), a line for each epoch (`log.jsonl`), the state from which it
-/// goes on (`checkpoint.safetensors`) and, once it is complete, what came out (`result.json`). Locked while it is open.
+/// goes on (`checkpoint.safetensors`) and, once it is complete, what came out (`result.json`, and `report.html` for people). Locked while it is open.
 pub struct RunFolder {
     path: PathBuf,
     run: String,
@@ -93,7 +94,7 @@ impl RunFolder {
             return Ok((folder, state));
         }
         // The checkpoint goes first: whatever is cut off here, no state is left beside settings that are not its own.
-        for name in [CHECKPOINT, RESULT, LOG] {
+        for name in [CHECKPOINT, RESULT, REPORT, LOG] {
             folder.remove(name)?;
         }
         folder.write(CONFIG, &config)?;
@@ -111,6 +112,11 @@ impl RunFolder {
         let line = serde_json::to_string(line).expect("numbers and names");
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(io_error(&path))
+    }
+
+    /// The page that shows the run.
+    pub fn report(&self, html: &str) -> Result<(), RunError> {
+        self.write(REPORT, html.as_bytes())
     }
 
     /// Says what came out: the run is complete.
