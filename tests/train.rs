@@ -135,6 +135,8 @@ fn what_cannot_be_trained_is_said_in_a_sentence() {
     bench.write("train800.txt", &format!("{TRAIN}empty.png 1\n"));
     says(&[], "empty.png: the picture is empty");
     bench.trained("skipped.safetensors", &["--on-bad-file", "skip", "--epochs", "1"]);
+    let report = fs::read_to_string(bench.path("skipped.run/report.html")).expect("a report");
+    assert!(report.contains("<h2>Confusion</h2>") && report.contains("<h2>How far weights moved</h2>"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod import;
 mod inspect;
 mod serve;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Train(Box<train::Args>),
+    Tune(Box<tune::Args>),
     Bench(Box<bench::Args>),
 }
 
@@ -73,6 +75,7 @@ impl Command {
             Self::Import(args) => import::run(args),
             Self::Bench(args) => bench::run(*args),
             Self::Train(args) => train::run(*args),
+            Self::Tune(args) => tune::run(*args),
             Self::Eval(args) => Ok(commands::eval::run(&(*args).into())?),
         }
     }

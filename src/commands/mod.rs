@@ -13,6 +13,7 @@ mod pictures;
 mod probe;
 pub mod serve;
 pub mod train;
+pub mod tune;
 
 use crate::app::AppError;
 use crate::backbone::BackboneError;

@@ -102,32 +102,39 @@ pub struct Args {
 
 /// Trains.
 pub fn run(args: Args) -> Result<ExitCode, commands::Error> {
-    let publish = publish(&args)?;
-    let preset = args.recipe.recipe;
-    let (recipe, class_weights) = args.recipe.typed();
-    let args = train::Args {
-        backbone: args.backbone,
-        load: args.load.into(),
-        data: args.data,
-        on_bad_file: args.on_bad_file,
-        out: args.out,
-        run_dir: args.run_dir,
-        start: start(args.resume, args.force),
-        preset,
-        recipe,
-        class_weights,
-        image_size: args.image_size,
-        pooling: args.pooling,
-        position_rule: args.position_rule,
-        engine: args.engine.engine,
-        settings: args.engine.settings(),
-        memory_bytes_max: args.memory_bytes_max,
-        cache_bytes_max: args.cache_bytes_max,
-        checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
-        publish,
-        json: args.json,
-    };
-    Ok(train::run(&args)?)
+    Ok(train::run(&args.typed()?)?)
+}
+
+impl Args {
+    /// What the command takes.
+    pub fn typed(self) -> Result<train::Args, commands::Error> {
+        let args = self;
+        let publish = publish(&args)?;
+        let preset = args.recipe.recipe;
+        let (recipe, class_weights) = args.recipe.typed();
+        Ok(train::Args {
+            backbone: args.backbone,
+            load: args.load.into(),
+            data: args.data,
+            on_bad_file: args.on_bad_file,
+            out: args.out,
+            run_dir: args.run_dir,
+            start: start(args.resume, args.force),
+            preset,
+            recipe,
+            class_weights,
+            image_size: args.image_size,
+            pooling: args.pooling,
+            position_rule: args.position_rule,
+            engine: args.engine.engine,
+            settings: args.engine.settings(),
+            memory_bytes_max: args.memory_bytes_max,
+            cache_bytes_max: args.cache_bytes_max,
+            checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
+            publish,
+            json: args.json,
+        })
+    }
 }
 
 fn publish(args: &Args) -> Result<Option<Publish>, commands::Error> {

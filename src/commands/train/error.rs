@@ -54,6 +54,9 @@ pub enum Error {
     /// Answers on the validation split that have no figures.
     #[error(transparent)]
     Known(#[from] KnownError),
+    /// Nothing to choose on.
+    #[error("there is no validation split to choose on: give one")]
+    NoValidation,
     /// The adapter gives no finite answers.
     #[error(transparent)]
     Probe(#[from] ProbeError),

@@ -31,12 +31,14 @@ use crate::train::{End, Job, Preset, Recipe, State, fit};
 pub use error::Error;
 use follow::Follow;
 use inputs::Inputs;
-use interrupt::{INTERRUPTED, Interrupt};
+pub use interrupt::INTERRUPTED;
+use interrupt::Interrupt;
 use progress::percent;
 pub use publish::Publish;
 use settings::{Outcome, lineage};
 
 /// What `manylens train` needs to know.
+#[derive(Clone)]
 pub struct Args {
     /// Folder of the backbone.
     pub backbone: PathBuf,
@@ -89,8 +91,19 @@ pub enum OnBadFile {
     Skip,
 }
 
-/// Trains, writes the adapter, and sends it to a server if that is asked for.
+/// Trains, writes the adapter, sends it to a server if that is asked for, and says so.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    Ok(match train(args)? {
+        None => ExitCode::from(INTERRUPTED),
+        Some(written) => {
+            print(args, &written);
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// Trains, writes the adapter, and sends it to a server if that is asked for; none when it was told to stop.
+pub fn train(args: &Args) -> Result<Option<Written<'_>>, Error> {
     let interrupt = Interrupt::listen().map_err(Error::Signals)?;
     spare(&args.out, args.start != Start::New)?;
     let Inputs { job, weights, settings, mut engine } = inputs::read(args)?;
@@ -103,7 +116,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     if end? == End::Stopped {
         let at = &state.at;
         eprintln!("stopped in epoch {} after step {}; go on with --resume", at.epoch + 1, at.step);
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(None);
     }
     let title = args.out.file_name().unwrap_or_default().to_string_lossy();
     let trained = Trained { title: &title, settings: &settings, job: &job, state: &state, weights: &weights };
@@ -112,8 +125,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let bytes = write(args, &job, &state, weights, lineage(&settings, &outcome))?;
     let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
     folder.complete(&outcome)?;
-    print(args, &Written::new(args, &job, &bytes, outcome, published));
-    Ok(ExitCode::SUCCESS)
+    Ok(Some(Written::new(args, &job, &bytes, outcome, published)))
 }
 
 fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
@@ -148,13 +160,14 @@ fn write(
 
 /// What was written.
 #[derive(Serialize)]
-struct Written<'a> {
+pub struct Written<'a> {
     out: &'a Path,
     hash: String,
     bytes: usize,
     classes: usize,
+    /// Which epoch it has, and its scores.
     #[serde(flatten)]
-    outcome: Outcome,
+    pub outcome: Outcome,
     /// Task and version on the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<Published>,

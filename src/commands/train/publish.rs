@@ -5,6 +5,7 @@ use super::Error;
 use crate::client::{Client, Published};
 
 /// A server that gets the adapter as a new version of a task.
+#[derive(Clone)]
 pub struct Publish {
     /// `http://host:port`
     pub url: String,

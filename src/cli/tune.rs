@@ -1,0 +1,23 @@
+use std::process::ExitCode;
+
+use super::train;
+use crate::commands::{self, tune};
+
+/// Find learning rate, decay and dropout for a task by successive halving on its validation split
+///
+/// The recipe's own values are the first trial; a third goes on with three times the epochs. Every trial is a run in the
+/// run's folder, so that tuning which was stopped goes on when it is called again. --out gets the best trial's adapter.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Trials of the first rung
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    trials: usize,
+
+    #[command(flatten)]
+    train: train::Args,
+}
+
+/// Tunes.
+pub fn run(args: Args) -> Result<ExitCode, commands::Error> {
+    Ok(tune::run(&tune::Args { train: args.train.typed()?, trials: args.trials })?)
+}

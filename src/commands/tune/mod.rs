@@ -1,0 +1,105 @@
+//! `manylens tune`: successive halving (Jamieson and Talwalkar 2016) over learning rate, decay and dropout.
+
+mod trials;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::file::spare;
+use super::train::{self, Error, Outcome, train};
+use crate::table::table;
+use crate::train::run::{Start, replace};
+use crate::train::{FitOn, LearnError};
+use trials::{Trial, best, draw, rungs};
+
+/// What `manylens tune` needs to know.
+pub struct Args {
+    /// What is trained; its recipe is the first trial, its file the best one's.
+    pub train: train::Args,
+    /// Trials of the first rung.
+    pub trials: usize,
+}
+
+/// A trial on a rung.
+#[derive(Clone, Serialize)]
+struct Tried {
+    /// Its number, from 1.
+    trial: usize,
+    epochs: usize,
+    #[serde(flatten)]
+    settings: Trial,
+    /// On the validation split, by the recipe's measure, of the best epoch; none if it diverged.
+    score: Option<f64>,
+}
+
+/// Tries, prints a table, and writes the adapter of the best trial of the last rung. Every trial is a run of its own in
+/// the run's folder: what was stopped goes on, what is complete is not trained again.
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    spare(&args.train.out, args.train.start != Start::New)?;
+    let base = train::Args { start: Start::Resume, publish: None, ..args.train.clone() };
+    let folder = args.train.run_dir.clone().unwrap_or_else(|| args.train.out.with_extension("tune"));
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    let trials = draw(args.trials.max(1), &base.recipe);
+    let (mut left, mut tried): (Vec<usize>, Vec<Tried>) = ((0..trials.len()).collect(), Vec::new());
+    let mut winner = None;
+    for (epochs, count) in rungs(trials.len(), base.recipe.schedule.epochs) {
+        left.truncate(count);
+        let mut scores = Vec::new();
+        for &index in &left {
+            let out = folder.join(format!("{}-{epochs}.safetensors", index + 1));
+            eprintln!("trial {} of {}, {epochs} epochs", index + 1, trials.len());
+            let Some(score) = score(&base, &trials[index], epochs, out)? else {
+                return Ok(ExitCode::from(train::INTERRUPTED));
+            };
+            tried.push(Tried { trial: index + 1, epochs, settings: trials[index], score });
+            scores.push(score);
+        }
+        left = best(&scores, left.len()).into_iter().map(|place| left[place]).collect();
+        winner = left.first().map(|&index| folder.join(format!("{}-{epochs}.safetensors", index + 1)));
+    }
+    print(args, &tried);
+    if let Some(adapter) = winner.filter(|adapter| adapter.exists()) {
+        let write = |source| Error::Write { path: args.train.out.clone(), source };
+        std::fs::read(adapter).and_then(|bytes| replace(&args.train.out, &bytes)).map_err(write)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The trial's score, if it has one; none when it was stopped.
+fn score(base: &train::Args, trial: &Trial, epochs: usize, out: PathBuf) -> Result<Option<Option<f64>>, Error> {
+    let mut recipe = trial.recipe(&base.recipe);
+    recipe.schedule = base.preset.recipe(epochs).schedule;
+    recipe.fit_on = FitOn::Train;
+    let measure = recipe.select_by;
+    let args = train::Args { recipe, out, run_dir: None, ..base.clone() };
+    match train(&args) {
+        Ok(None) => Ok(None),
+        Ok(Some(written)) => {
+            let Outcome { best, .. } = written.outcome;
+            let scores = best.and_then(|record| record.validation).ok_or(Error::NoValidation)?;
+            Ok(Some(Some(scores.selected(measure))))
+        }
+        Err(Error::Learn(LearnError::NotFinite { .. })) => Ok(Some(None)),
+        Err(error) => Err(error),
+    }
+}
+
+fn print(args: &Args, tried: &[Tried]) {
+    let mut tried = tried.to_vec();
+    tried.sort_by(|a, b| (b.epochs, b.score).partial_cmp(&(a.epochs, a.score)).unwrap_or(std::cmp::Ordering::Equal));
+    if args.train.json {
+        println!("{}", serde_json::to_string_pretty(&tried).expect("numbers and names"));
+        return;
+    }
+    let measure = args.train.recipe.select_by.name().replace('_', " ");
+    let row = |Tried { trial, epochs, settings, score }: &Tried| {
+        let Trial { learning_rate, weight_decay, dropout } = settings;
+        let score = score.map_or("diverged".to_owned(), |score| format!("{:.2} %", 100.0 * score));
+        let settings = [format!("{learning_rate:e}"), format!("{weight_decay:e}"), format!("{dropout}")];
+        [trial.to_string(), epochs.to_string()].into_iter().chain(settings).chain([score]).collect()
+    };
+    let titles = ["trial", "epochs", "--lr", "--weight-decay", "--dropout", &measure];
+    println!("{}", table(&titles, &tried.iter().map(row).collect::<Vec<Vec<String>>>()));
+}
