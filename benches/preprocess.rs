@@ -1,7 +1,8 @@
 //! What a picture costs before the engine sees it: decoding once, then each task's resize and crop.
 
 use divan::{Bencher, black_box};
-use manylens::image::{DecodeLimits, Picture, Preprocess, decode};
+use manylens::engine::patches;
+use manylens::image::{DecodeLimits, Picture, Preset, decode};
 
 fn main() {
     divan::main();
@@ -19,10 +20,6 @@ fn picture(name: &str) -> Picture {
     decode(&bytes(name), &DecodeLimits::default()).expect("a good picture")
 }
 
-fn preset(name: &str) -> Preprocess {
-    Preprocess::preset(name, 224).expect("a preset")
-}
-
 #[divan::bench(args = PICTURES)]
 fn decoding(bencher: Bencher<'_, '_>, name: &str) {
     let (bytes, limits) = (bytes(name), DecodeLimits::default());
@@ -32,24 +29,24 @@ fn decoding(bencher: Bencher<'_, '_>, name: &str) {
 /// Pillow's `resize((224, 224), BICUBIC)`.
 #[divan::bench(args = PICTURES)]
 fn squash_224(bencher: Bencher<'_, '_>, name: &str) {
-    let (picture, preprocess) = (picture(name), preset("vtab"));
+    let (picture, preprocess) = (picture(name), Preset::Vtab.at(224));
     bencher.bench_local(|| picture.pixels(black_box(&preprocess)));
 }
 
 /// The short edge to 248, of which only the crop's 224 are computed.
 #[divan::bench(args = PICTURES)]
 fn short_edge_248_crop_224(bencher: Bencher<'_, '_>, name: &str) {
-    let (picture, preprocess) = (picture(name), preset("timm"));
+    let (picture, preprocess) = (picture(name), Preset::Timm.at(224));
     bencher.bench_local(|| picture.pixels(black_box(&preprocess)));
 }
 
-/// Bytes to the engine's normalised planes.
+/// Bytes to the flattened, normalised patches of a ViT-B/16.
 #[divan::bench(args = PICTURES)]
 fn whole(bencher: Bencher<'_, '_>, name: &str) {
-    let (bytes, limits, preprocess) = (bytes(name), DecodeLimits::default(), preset("vtab"));
-    let mut planes = vec![0.0; 3 * 224 * 224];
+    let (bytes, limits, preprocess) = (bytes(name), DecodeLimits::default(), Preset::Vtab.at(224));
+    let mut flat = vec![0.0; 3 * 224 * 224];
     bencher.bench_local(|| {
         let pixels = decode(black_box(&bytes), &limits).unwrap().pixels(&preprocess).unwrap();
-        pixels.write_normalised(preprocess.mean, preprocess.std, &mut planes);
+        patches::write(&pixels, &preprocess, 16, &mut flat);
     });
 }

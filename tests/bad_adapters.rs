@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use manylens::adapter::format::{self, AdapterFile, Limits, Target};
-use manylens::adapter::import::Preset;
 use manylens::adapter::{Adapter, Decision, Head, Layout, Method, Pooling, Probe, Problem, Rule};
 use manylens::backbone::{Fingerprint, PositionRule, Shape};
+use manylens::image::Preset;
 use manylens::tensors::{Dtype, Named, TensorFile, serialize};
 use serde_json::json;
 

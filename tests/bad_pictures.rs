@@ -1,6 +1,6 @@
 //! Hostile, damaged and mistaken picture bytes, each with the sentence that the client reads.
 
-use manylens::image::{DecodeLimits, ImageError, Pixels, Preprocess, decode};
+use manylens::image::{DecodeLimits, ImageError, Pixels, Preprocess, Preset, decode};
 
 fn golden(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/data/preprocess/images/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -192,7 +192,7 @@ fn sixteen_bits_are_refused_unless_the_adapter_takes_them() {
     let crc = crc32(&bytes[12..29]).to_be_bytes();
     let picture = decode(&patched(bytes, 29, &crc), &DecodeLimits::default()).unwrap();
     let prepared = |depth16| {
-        let preprocess = Preprocess { depth16, ..Preprocess::preset("vtab", 1).unwrap() };
+        let preprocess = Preprocess { depth16, ..Preset::Vtab.at(1) };
         picture.pixels(&preprocess)
     };
     use manylens::image::Depth16;
@@ -211,7 +211,7 @@ fn the_thinnest_picture_is_prepared() {
     let thin = patched(golden("cat.bmp"), 18, &[1_u32.to_le_bytes(), 16_384_u32.to_le_bytes()].concat());
     // 16,384 rows of one padded pixel are 64 KiB, which the file holds.
     let picture = decode(&thin, &DecodeLimits::default()).unwrap();
-    for preset in Preprocess::PRESETS {
-        assert_eq!(picture.pixels(&Preprocess::preset(preset, 224).unwrap()).unwrap().size(), (224, 224));
+    for preset in Preset::ALL {
+        assert_eq!(picture.pixels(&preset.at(224)).unwrap().size(), (224, 224));
     }
 }

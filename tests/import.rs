@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use manylens::adapter::format::{self, AdapterFile, Limits, Target};
-use manylens::adapter::import::Preset;
 use manylens::adapter::{Adapter, Layout, Pooling};
 use manylens::backbone::{self, LoadOptions, Loaded, PositionRule};
 use manylens::commands::import::{Labels, Official, PreprocessSource, official};
 use manylens::engine::reference::Reference;
 use manylens::engine::{Backend, Form, Group, head};
-use manylens::image::Pixels;
+use manylens::image::{Pixels, Preset};
 use manylens::tensors::TensorFile;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rlrr-tiny");

@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use manylens::image::{DecodeLimits, Interpolation, Pixels, Preprocess, Resize, decode};
+use manylens::image::{DecodeLimits, Interpolation, Pixels, Preprocess, Preset, Resize, decode};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/preprocess");
 
 /// The golden's pipelines by their file names.
 fn pipeline(name: &str) -> Preprocess {
-    let preset = |preset| Preprocess::preset(preset, 224).unwrap();
     match name {
-        "squash_bicubic_224" => preset("vtab"),
-        "squash_bilinear_256_crop_224" => preset("fgvc"),
-        "short_edge_248_bicubic_crop_224" => preset("timm"),
+        "squash_bicubic_224" => Preset::Vtab.at(224),
+        "squash_bilinear_256_crop_224" => Preset::Fgvc.at(224),
+        "short_edge_248_bicubic_crop_224" => Preset::Timm.at(224),
         other => panic!("unknown pipeline {other}"),
     }
 }

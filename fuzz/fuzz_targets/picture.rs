@@ -5,10 +5,10 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use manylens::image::{Alpha, DecodeLimits, Depth16, Exif, Preprocess, decode};
+use manylens::image::{Alpha, DecodeLimits, Depth16, Exif, Preprocess, Preset, decode};
 
 static PIPELINES: LazyLock<Vec<Preprocess>> = LazyLock::new(|| {
-    let presets = Preprocess::PRESETS.map(|name| Preprocess::preset(name, 28).expect("a preset"));
+    let presets = Preset::ALL.map(|preset| preset.at(28));
     let turned = |preset: &Preprocess| Preprocess {
         exif: Exif::Apply,
         alpha: Alpha::White,

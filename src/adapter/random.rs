@@ -1,6 +1,6 @@
 use super::{Adapter, Decision, Head, Layout, Method, Pooling, Problem, Rule};
 use crate::backbone::Backbone;
-use crate::image::{Alpha, Depth16, Exif, Interpolation, Preprocess, Resize};
+use crate::image::Preset;
 use crate::random::Random;
 
 /// An adapter that changes every segment, for pictures of the backbone's own size: the same for the same arguments.
@@ -21,25 +21,8 @@ pub fn random(backbone: &Backbone, classes: usize, seed: u64) -> Adapter {
         decision: Decision { rule: Rule::Argmax, thresholds: Vec::new(), abstain_below: None },
         position_rule: backbone.position_rule,
         pooling,
-        preprocess: squash(backbone.image_size),
+        preprocess: Preset::Vtab.at(backbone.image_size),
         temperature: 1.0,
         lineage: serde_json::Value::Null,
-    }
-}
-
-/// To a square of `size`, mean and standard deviation 0.5.
-fn squash(size: usize) -> Preprocess {
-    Preprocess {
-        resize: Resize::Squash,
-        size,
-        interpolation: Interpolation::Bicubic,
-        antialias: true,
-        pad_color: None,
-        crop: None,
-        alpha: Alpha::Drop,
-        depth16: Depth16::Refuse,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-        exif: Exif::Ignore,
     }
 }

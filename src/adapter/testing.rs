@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::format::{AdapterFile, Limits, Target};
 use super::{Adapter, Decision, Head, Layout, Method, Pooling, Probe, Problem, Rule};
 use crate::backbone::{Activation, Fingerprint, PositionRule, Shape};
-use crate::image::{Alpha, Depth16, Exif, Interpolation, Preprocess, Resize};
+use crate::image::{Preprocess, Preset};
 
 /// Two blocks of width 4.
 pub struct Tiny {
@@ -48,19 +48,7 @@ impl Tiny {
             decision: Decision { rule: Rule::Argmax, thresholds: Vec::new(), abstain_below: Some(0.25) },
             position_rule: PositionRule::BicubicSize,
             pooling: Pooling::ClsMean,
-            preprocess: Preprocess {
-                resize: Resize::Squash,
-                size: 8,
-                interpolation: Interpolation::Bicubic,
-                antialias: true,
-                pad_color: None,
-                crop: None,
-                alpha: Alpha::Drop,
-                depth16: Depth16::Clip,
-                mean: [0.485, 0.456, 0.406],
-                std: [0.229, 0.224, 0.225],
-                exif: Exif::Ignore,
-            },
+            preprocess: Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], ..Preset::Vtab.at(8) },
             temperature: 1.25,
             lineage: serde_json::json!({"tool": "test", "metrics": {"top1": 0.9, "n": 500}}),
         };

@@ -12,7 +12,7 @@ pub mod merge;
 pub mod native;
 pub mod onnx;
 mod open;
-mod patches;
+pub mod patches;
 pub mod reference;
 #[cfg(test)]
 pub(crate) mod testing;

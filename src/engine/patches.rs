@@ -68,7 +68,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::import::Preset;
+    use crate::image::Preset;
 
     #[test]
     fn a_patch_is_channel_row_column() {

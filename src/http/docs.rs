@@ -13,14 +13,14 @@ use super::{classify, health, tasks};
 #[openapi(
     info(
         title = "manylens",
-        description = "One frozen Vision Transformer, many tasks. Every error is one object; docs/errors.md lists them.",
+        description = "One frozen Vision Transformer, many tasks. Every error is one object; /docs/errors lists them.",
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(
         classify::one, classify::many,
         tasks::list, tasks::describe, tasks::describe_version,
         tasks::upload, tasks::activate, tasks::validate, tasks::adapter_bytes, tasks::delete_version, tasks::delete_task,
-        health::healthz, health::readyz, health::metrics, openapi, docs,
+        health::healthz, health::readyz, health::metrics, openapi, docs, errors,
     ),
     modifiers(&Keys),
     tags(
@@ -81,4 +81,13 @@ pub async fn docs() -> Response {
                   img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let headers = [(CONTENT_SECURITY_POLICY, policy), (CACHE_CONTROL, "no-cache")];
     (headers, Html(include_str!("docs.html"))).into_response()
+}
+
+/// Every error and what to do about it
+#[utoipa::path(
+    get, path = "/docs/errors", tag = "operation",
+    responses((status = 200, description = "Markdown", body = String, content_type = "text/plain")),
+)]
+pub async fn errors() -> &'static str {
+    include_str!("../../docs/errors.md")
 }

@@ -51,6 +51,7 @@ fn routes() -> Vec<Route> {
         route("GET /metrics", Open, Management, health::metrics),
         route("GET /openapi.json", Open, Both, docs::openapi),
         route("GET /docs", Open, Both, docs::docs),
+        route("GET /docs/errors", Open, Both, docs::errors),
     ]
 }
 

@@ -31,3 +31,4 @@ pub use name::is_picture_name;
 pub use picture::Picture;
 pub use pixels::Pixels;
 pub use preprocess::{Alpha, Depth16, Exif, Interpolation, Preprocess, Resize};
+pub use presets::{Preset, UnknownPreset};

@@ -100,22 +100,11 @@ impl Preprocess {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::image::Preset;
 
     /// Pillow's habits without a crop.
     pub fn plain(resize: Resize, size: usize) -> Preprocess {
-        Preprocess {
-            resize,
-            size,
-            interpolation: Interpolation::Bicubic,
-            antialias: true,
-            pad_color: None,
-            crop: None,
-            alpha: Alpha::Drop,
-            depth16: Depth16::Clip,
-            mean: [0.5; 3],
-            std: [0.5; 3],
-            exif: Exif::Ignore,
-        }
+        Preprocess { resize, ..Preset::Vtab.at(size) }
     }
 
     #[test]

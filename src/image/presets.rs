@@ -1,44 +1,70 @@
+use std::str::FromStr;
+
 use super::preprocess::{Alpha, Depth16, Exif, Interpolation, Preprocess, Resize};
 
-const HALVES: [f32; 3] = [0.5; 3];
+const HALF: [f32; 3] = [0.5; 3];
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-impl Preprocess {
-    /// Names that [`Self::preset`] knows.
-    pub const PRESETS: [&str; 4] = ["vtab", "fgvc", "timm", "dinov2"];
+/// Ways of preparing pictures that checkpoints were trained with. All read pictures as Pillow's `convert("RGB")` does:
+/// alpha dropped, 16-bit grey clipped, EXIF ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// RLRR on VTAB-1k: squash, bicubic; mean and std 0.5.
+    Vtab,
+    /// RLRR on FGVC: squash to 8/7 of the size, bilinear, then a centre crop; mean and std 0.5.
+    Fgvc,
+    /// timm's evaluation of ViTs: short edge to size / 0.9, bicubic, then a centre crop; mean and std 0.5.
+    Timm,
+    /// DINOv2's evaluation: short edge to 8/7 of the size, bicubic, then a centre crop; ImageNet's mean and std.
+    Dinov2,
+}
 
-    /// What a known training code does to its test pictures, for a final side of `image_size` pixels; none for an
-    /// unknown name.
-    ///
-    /// All of them decode with Pillow's `convert("RGB")`: alpha dropped, EXIF ignored. At 224 pixels:
-    /// - `vtab`: RLRR's VTAB-1k code: squash to 224, bicubic, mean and std 0.5.
-    /// - `fgvc`: RLRR's FGVC code: squash to 256, bilinear, crop 224, mean and std 0.5.
-    /// - `timm`: timm's ViTs (crop_pct 0.9): short edge 248, bicubic, crop 224, mean and std 0.5.
-    /// - `dinov2`: short edge 256, bicubic, crop 224, ImageNet's mean and std.
-    pub fn preset(name: &str, image_size: usize) -> Option<Self> {
-        let cropped = |size| (size, Some(image_size));
-        let (resize, (size, crop), interpolation) = match name {
-            "vtab" => (Resize::Squash, (image_size, None), Interpolation::Bicubic),
-            "fgvc" => (Resize::Squash, cropped(image_size.saturating_mul(8) / 7), Interpolation::Bilinear),
-            "timm" => (Resize::ShortEdge, cropped(image_size.saturating_mul(10) / 9), Interpolation::Bicubic),
-            "dinov2" => (Resize::ShortEdge, cropped(image_size.saturating_mul(8) / 7), Interpolation::Bicubic),
-            _ => return None,
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 4] = [Self::Vtab, Self::Fgvc, Self::Timm, Self::Dinov2];
+
+    /// The preset for pictures of `size` pixels a side; at 224, resizes are 256 (fgvc, dinov2) and 248 (timm).
+    pub fn at(self, size: usize) -> Preprocess {
+        let eight_sevenths = size.saturating_mul(8) / 7;
+        let (resize, resized, interpolation) = match self {
+            Self::Vtab => (Resize::Squash, size, Interpolation::Bicubic),
+            Self::Fgvc => (Resize::Squash, eight_sevenths, Interpolation::Bilinear),
+            Self::Timm => (Resize::ShortEdge, size.saturating_mul(10) / 9, Interpolation::Bicubic),
+            Self::Dinov2 => (Resize::ShortEdge, eight_sevenths, Interpolation::Bicubic),
         };
-        let (mean, std) = if name == "dinov2" { (IMAGENET_MEAN, IMAGENET_STD) } else { (HALVES, HALVES) };
-        Some(Self {
+        let (mean, std) = if self == Self::Dinov2 { (IMAGENET_MEAN, IMAGENET_STD) } else { (HALF, HALF) };
+        Preprocess {
             resize,
-            size,
+            size: resized,
             interpolation,
             antialias: true,
             pad_color: None,
-            crop,
+            crop: (self != Self::Vtab).then_some(size),
             alpha: Alpha::Drop,
             depth16: Depth16::Clip,
             mean,
             std,
             exif: Exif::Ignore,
-        })
+        }
+    }
+}
+
+/// A word that is no preset's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownPreset;
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPreset> {
+        match name {
+            "vtab" => Ok(Self::Vtab),
+            "fgvc" => Ok(Self::Fgvc),
+            "timm" => Ok(Self::Timm),
+            "dinov2" => Ok(Self::Dinov2),
+            _ => Err(UnknownPreset),
+        }
     }
 }
 
@@ -47,25 +73,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn presets_at_their_own_size_and_scaled() {
-        let sizes = |name, image_size| {
-            let preset = Preprocess::preset(name, image_size).unwrap();
-            assert_eq!(preset.final_size(), image_size);
-            (preset.size, preset.crop)
-        };
-        assert_eq!(sizes("vtab", 224), (224, None));
-        assert_eq!(sizes("fgvc", 224), (256, Some(224)));
-        assert_eq!(sizes("timm", 224), (248, Some(224)));
-        assert_eq!(sizes("timm", 384), (426, Some(384)));
-        assert_eq!(sizes("dinov2", 224), (256, Some(224)));
-        assert_eq!(sizes("dinov2", 112), (128, Some(112)));
-        assert_eq!(Preprocess::preset("imagenet", 224), None);
+    fn resizes_scale_with_the_picture() {
+        let sizes = |preset: Preset, size| (preset.at(size).size, preset.at(size).final_size());
+        assert_eq!(sizes(Preset::Vtab, 224), (224, 224));
+        assert_eq!(sizes(Preset::Fgvc, 224), (256, 224));
+        assert_eq!(sizes(Preset::Timm, 224), (248, 224));
+        assert_eq!(sizes(Preset::Timm, 384), (426, 384));
+        assert_eq!(sizes(Preset::Dinov2, 112), (128, 112));
     }
 
     #[test]
     fn presets_are_valid() {
-        for name in Preprocess::PRESETS {
-            let preprocess = Preprocess::preset(name, 224).unwrap();
+        for preset in Preset::ALL {
+            let preprocess = preset.at(224);
             assert_eq!((preprocess.check(), preprocess.check_fit(16, 2048, 1)), (vec![], None));
         }
     }

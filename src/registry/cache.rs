@@ -1,24 +1,30 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{TaskName, Version};
 use crate::engine::Lens;
 
-/// Inactive versions that were asked for by number: the ones used last, up to a number of bytes.
+/// Inactive versions that were asked for by number: the ones used last, up to a number of bytes. One that had to make
+/// room while requests hold it is still found, so that it is never in memory twice.
 pub struct Cache {
     bytes_max: usize,
     held: Mutex<Held>,
 }
 
+type Key = (TaskName, u64);
+
 #[derive(Default)]
 struct Held {
-    versions: HashMap<(TaskName, u64), Kept>,
+    versions: HashMap<Key, Kept>,
+    /// Every version that was put, for as long as anybody holds it.
+    alive: HashMap<Key, Weak<Version>>,
     bytes: usize,
     uses: u64,
 }
 
 struct Kept {
-    version: Arc<Version>,
+    /// Keeps it alive.
+    _version: Arc<Version>,
     bytes: usize,
     last_use: u64,
 }
@@ -29,34 +35,28 @@ impl Cache {
         Self { bytes_max, held: Mutex::default() }
     }
 
-    /// A version, if it is held.
+    /// A version, if it is in memory.
     pub fn get(&self, task: &TaskName, number: u64) -> Option<Arc<Version>> {
         let mut held = self.held();
-        held.uses += 1;
-        let now = held.uses;
-        let kept = held.versions.get_mut(&(task.clone(), number))?;
-        kept.last_use = now;
-        Some(kept.version.clone())
+        let version = held.alive.get(&(task.clone(), number))?.upgrade()?;
+        held.keep(&version, self.bytes_max);
+        Some(version)
     }
 
     /// Holds a version; those unused for longest make room.
     pub fn put(&self, version: &Arc<Version>) {
         let mut held = self.held();
-        held.uses += 1;
-        let kept = Kept { version: version.clone(), bytes: resident_bytes(&version.lens), last_use: held.uses };
-        held.bytes += kept.bytes;
-        if let Some(former) = held.versions.insert((version.task.clone(), version.number), kept) {
-            held.bytes -= former.bytes;
-        }
-        while held.bytes > self.bytes_max && held.versions.len() > 1 {
-            held.drop_oldest();
-        }
+        held.alive.retain(|_, known| known.strong_count() > 0);
+        held.alive.insert((version.task.clone(), version.number), Arc::downgrade(version));
+        held.keep(version, self.bytes_max);
     }
 
     /// Lets versions of a task go, except those to be kept.
     pub fn retain(&self, task: &TaskName, keep: impl Fn(u64) -> bool) {
         let mut held = self.held();
-        held.versions.retain(|(name, number), _| name != task || keep(*number));
+        let stays = |(name, number): &Key| name != task || keep(*number);
+        held.alive.retain(|key, _| stays(key));
+        held.versions.retain(|key, _| stays(key));
         held.bytes = held.versions.values().map(|kept| kept.bytes).sum();
     }
 
@@ -72,6 +72,18 @@ impl Cache {
 }
 
 impl Held {
+    fn keep(&mut self, version: &Arc<Version>, bytes_max: usize) {
+        self.uses += 1;
+        let kept = Kept { _version: version.clone(), bytes: resident_bytes(&version.lens), last_use: self.uses };
+        self.bytes += kept.bytes;
+        if let Some(former) = self.versions.insert((version.task.clone(), version.number), kept) {
+            self.bytes -= former.bytes;
+        }
+        while self.bytes > bytes_max && self.versions.len() > 1 {
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         let oldest = self.versions.iter().min_by_key(|(_, kept)| kept.last_use).map(|(key, _)| key.clone());
         if let Some(kept) = oldest.and_then(|key| self.versions.remove(&key)) {
@@ -114,6 +126,19 @@ mod tests {
         assert_eq!((held(), cache.len()), (vec![1, 3], 2));
         cache.retain(&task("a"), |number| number == 3);
         assert_eq!(held(), [3]);
+    }
+
+    #[test]
+    fn a_version_that_a_request_holds_is_not_loaded_again() {
+        let fixture = Fixture::new();
+        let cache = Cache::new(1);
+        let held = version(&fixture, "a", 1);
+        cache.put(&held);
+        cache.put(&version(&fixture, "a", 2));
+        assert!(Arc::ptr_eq(&cache.get(&task("a"), 1).expect("in memory"), &held));
+        assert_eq!(cache.len(), 1, "it took the other's place");
+        cache.retain(&task("a"), |_| false);
+        assert!(cache.get(&task("a"), 1).is_none(), "a deleted version is not found, whoever holds it");
     }
 
     #[test]

@@ -122,12 +122,12 @@ fn shared(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::ImageError;
-    use crate::serving::tests::fake::{picture, preprocess};
+    use crate::image::{ImageError, Preset};
+    use crate::serving::tests::fake::picture;
 
     #[test]
     fn a_resize_is_shared_by_adapters_that_differ_in_mean_and_std_only() {
-        let (small, large) = (preprocess(2), preprocess(4));
+        let (small, large) = (Preset::Vtab.at(2), Preset::Vtab.at(4));
         let shifted = Preprocess { mean: [0.1; 3], std: [0.2; 3], ..small.clone() };
         let mut made = vec![];
         let results = shared(&[&small, &large, &shifted, &large], |preprocess| {
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn files_are_decoded_within_limits() {
         let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/preprocess/images/cat.png")).unwrap();
-        let (small, large) = (preprocess(2), preprocess(4));
+        let (small, large) = (Preset::Vtab.at(2), Preset::Vtab.at(4));
         let wanted = [&small, &large];
         let sizes = FromFile { limits: DecodeLimits::default() }.decode(&file, &wanted);
         let sizes: Vec<(usize, usize)> = sizes.iter().map(|pixels| pixels.as_ref().unwrap().size()).collect();

@@ -91,5 +91,6 @@ fn the_page_needs_no_other_host() {
     assert_eq!(page.status, 200);
     let text = page.text();
     assert!(text.contains("/openapi.json"));
+    assert!(get(server.address, "/docs/errors").text().starts_with("# Errors\n"));
     assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"), "no other host");
 }

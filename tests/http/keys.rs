@@ -68,7 +68,7 @@ fn with_keys_only_keys_count() {
     assert_eq!(classify(&[("authorization", "Bearer reader")]), 200);
     assert_eq!(classify(&[("authorization", "Bearer boss")]), 200, "an admin may classify");
     assert_eq!(get(server.address, "/v1/tasks").status, 401);
-    for open in ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"] {
+    for open in ["/healthz", "/readyz", "/metrics", "/docs", "/docs/errors", "/openapi.json"] {
         assert_eq!(get(server.address, open).status, 200, "{open}");
     }
     fs::write(&file, "chief\n").expect("written");

@@ -17,7 +17,7 @@ use manylens::config::{
 };
 use manylens::engine::reference::Reference;
 use manylens::engine::{Backend, EngineKind, EngineSettings, Form, Group, head};
-use manylens::image::{DecodeLimits, Pixels, Preprocess};
+use manylens::image::{DecodeLimits, Pixels, Preset};
 use manylens::registry::Limits;
 use manylens::serving;
 use tempfile::TempDir;
@@ -74,7 +74,7 @@ impl World {
             decision: Decision { rule: Rule::Argmax, thresholds: vec![], abstain_below: None },
             position_rule: PositionRule::BicubicSize,
             pooling: Pooling::Cls,
-            preprocess: Preprocess::preset("vtab", SIDE).expect("a preset"),
+            preprocess: Preset::Vtab.at(SIDE),
             temperature: 1.0,
             lineage: serde_json::json!({ "seed": seed }),
         };

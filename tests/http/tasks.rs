@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use manylens::app::Server;
 use serde_json::{Value, json};
 
 use crate::server::picture;
@@ -171,6 +172,38 @@ fn tasks_survive_and_a_folder_of_adapters_fills_what_is_missing() {
 }
 
 #[test]
+fn a_deleted_task_does_not_come_back_from_the_folder_of_adapters() {
+    let world = World::new();
+    let folder = world.folder.path().join("adapters");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("insects.safetensors"), world.file(1)).expect("written");
+    let serve = || world.serve_with(|settings| settings.store.adapters = Some(folder.clone()));
+    let first = serve();
+    assert_eq!(call(first.address, &format!("DELETE {TASK}"), &[], b"").status, 204);
+    drop(first);
+    let second = serve();
+    assert_eq!(get(second.address, TASK).error_type(), "unknown_task");
+    put(&second, "", &[], &world.file(1));
+    assert_eq!(get(second.address, TASK).json()["version"], 2, "its numbers stay used up");
+}
+
+#[test]
+fn every_bad_file_of_the_folder_of_adapters_is_named() {
+    let world = World::new();
+    let folder = world.folder.path().join("adapters");
+    fs::create_dir(&folder).expect("a folder");
+    for (name, bytes) in [("bees", &b"text"[..]), ("Birds", &world.file(1)), ("cats", &world.file(2)), ("dogs", b"")] {
+        fs::write(folder.join(name).with_extension("safetensors"), bytes).expect("written");
+    }
+    let mut settings = world.settings();
+    settings.store.adapters = Some(folder);
+    let refused = Server::open_on(settings, world.backbone.clone(), world.reference()).err();
+    let message = refused.expect("three files are bad").to_string();
+    let named = ["bees", "Birds", "cats", "dogs"].map(|name| message.contains(&format!("{name}.safetensors: ")));
+    assert_eq!(named, [true, true, false, true], "{message}");
+}
+
+#[test]
 fn a_task_of_another_backbone_is_listed_and_does_not_answer() {
     let world = World::new();
     let first = world.serve();
@@ -183,6 +216,8 @@ fn a_task_of_another_backbone_is_listed_and_does_not_answer() {
     let line = format!("POST {TASK}/classify");
     let reply = call(server.address, &line, &[], &picture(1));
     assert_eq!((reply.status, reply.error_type().as_str()), (503, "incompatible_task"));
+    let all = call(server.address, "POST /v1/classify?tasks=all", &[], &picture(1));
+    assert!(all.text().contains("none of the 1 tasks here answers"), "{}", all.text());
     drop(server);
     let again = world.serve();
     assert_eq!(call(again.address, &line, &[], &picture(1)).status, 200, "its files are untouched");

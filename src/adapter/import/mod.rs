@@ -5,12 +5,10 @@ mod checkpoint;
 mod names;
 pub mod pickle;
 mod pictures;
-mod preset;
 mod strides;
 
 pub use checkpoint::{CheckpointError, CheckpointLimits, NamedTensor, read as read_checkpoint};
 pub use pictures::probe_pictures;
-pub use preset::{Preset, UnknownPreset};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +17,7 @@ use super::format::{self, AdapterError, AdapterFile, Target};
 use super::{Adapter, Decision, Head, Method, Pooling, Problem, Rule};
 use crate::backbone::PositionRule;
 use crate::image::Preprocess;
+pub use crate::image::{Preset, UnknownPreset};
 use crate::tensors::{Named, serialize};
 
 /// What a checkpoint does not say about its task.

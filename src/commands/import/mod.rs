@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::file::{Exists, ReadError, read, spare};
 use super::probe::{self, ProbeError};
 use crate::adapter::format::{self, AdapterError, AdapterFile, Limits, Target};
-use crate::adapter::import::{self, CheckpointLimits, ImportError, Preset, Task};
+use crate::adapter::import::{self, CheckpointLimits, ImportError, Task};
 use crate::adapter::{Layout, Method, Pooling};
 use crate::backbone::{self, Backbone, BackboneError, LoadOptions, Loaded, PositionRule};
 use crate::hash::content_hash;
-use crate::image::Preprocess;
+use crate::image::{Preprocess, Preset};
 
 /// Room for the largest checkpoint that is read, 1 GiB of values.
 const CHECKPOINT_BYTES_MAX: u64 = 5 << 28;

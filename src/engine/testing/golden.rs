@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapter::format::{Limits, Target};
-use crate::adapter::import::{CheckpointLimits, Preset, Task, official};
+use crate::adapter::import::{CheckpointLimits, Task, official};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, LoadOptions, Weights, load};
-use crate::image::Pixels;
+use crate::image::{Pixels, Preset};
 use crate::tensors::{TensorFile, View};
 
 fn path(file: &str) -> PathBuf {

@@ -26,6 +26,17 @@ async fn an_engine_that_panics_fails_its_batch_and_is_started_again_once() {
 }
 
 #[tokio::test]
+async fn a_verdict_about_a_former_batch_ends_nothing() {
+    let bench = Bench::new(settings());
+    let running = bench.occupy_engine().await;
+    let (begun, _) = bench.serving.room.progress();
+    bench.serving.room.replace_worker(begun - 1, "it was slow");
+    bench.fake.release();
+    assert_eq!(logits(&running.await.unwrap()), [[255.0, 0.0]]);
+    assert_eq!((bench.fake.starts(), bench.serving.health().ready), (1, true));
+}
+
+#[tokio::test]
 async fn rows_that_wait_outlive_a_panic() {
     let bench = Bench::new(settings());
     bench.fake.script(&[Act::Panic]);

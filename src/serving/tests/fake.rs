@@ -9,7 +9,7 @@ use ndarray::Array2;
 use crate::adapter::{Adapter, Decision, Head, Method, Pooling, Problem, Rule};
 use crate::backbone::{Fingerprint, PositionRule};
 use crate::engine::{Backend, Description, Engine, EngineError, Form, Group, Lens};
-use crate::image::{Alpha, Depth16, Exif, ImageError, Interpolation, Pixels, Preprocess, Resize};
+use crate::image::{ImageError, Pixels, Preprocess, Preset};
 use crate::registry::{TaskName, Version};
 use crate::serving::RowError;
 use crate::serving::decode::Decode;
@@ -212,25 +212,9 @@ pub fn adapter(mark: f32, side: usize) -> Adapter {
         decision: Decision { rule: Rule::Argmax, thresholds: vec![], abstain_below: None },
         position_rule: PositionRule::BicubicSize,
         pooling: Pooling::Cls,
-        preprocess: preprocess(side),
+        preprocess: Preset::Vtab.at(side),
         temperature: 1.0,
         lineage: serde_json::Value::Null,
-    }
-}
-
-pub fn preprocess(side: usize) -> Preprocess {
-    Preprocess {
-        resize: Resize::Squash,
-        size: side,
-        interpolation: Interpolation::Bicubic,
-        antialias: true,
-        pad_color: None,
-        crop: None,
-        alpha: Alpha::Drop,
-        depth16: Depth16::Refuse,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-        exif: Exif::Ignore,
     }
 }
 

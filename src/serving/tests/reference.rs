@@ -1,10 +1,10 @@
-use super::fake::{adapter, preprocess};
+use super::fake::adapter;
 use super::*;
 use crate::adapter::{Adapter, Head, Layout};
 use crate::backbone::{self, Activation, Shape};
 use crate::engine::reference::Reference;
 use crate::engine::{Form, Group, Lens, head};
-use crate::image::Pixels;
+use crate::image::{Pixels, Preset};
 use crate::registry::TaskName;
 
 const SHAPE: Shape = Shape {
@@ -31,7 +31,7 @@ fn tuned(seed: usize, side: usize, classes: usize) -> Adapter {
     let weight = (0..classes * SHAPE.width).map(|i| wave(i + 5)).collect();
     let head = Head { weight, bias: (0..classes).map(wave).collect() };
     let labels = (0..classes).map(|i| i.to_string()).collect();
-    Adapter { rescale, head, labels, preprocess: preprocess(side), ..adapter(0.0, side) }
+    Adapter { rescale, head, labels, preprocess: Preset::Vtab.at(side), ..adapter(0.0, side) }
 }
 
 fn tuned_version(backend: &dyn Backend, task: &str, adapter: Adapter) -> Arc<Version> {
