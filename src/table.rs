@@ -17,7 +17,7 @@ pub fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn is_number(cell: &str) -> bool {
-    cell.strip_suffix(" %").unwrap_or(cell).replace(',', "").parse::<f64>().is_ok()
+    cell.is_empty() || cell.strip_suffix(" %").unwrap_or(cell).replace(',', "").parse::<f64>().is_ok()
 }
 
 #[cfg(test)]

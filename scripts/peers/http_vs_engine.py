@@ -77,7 +77,8 @@ async def saturated(port, bodies, seconds):
 
 def engine(binary, backbone):
     """Pictures per second of the engine alone, batches of 8 pictures of 8 tasks."""
-    command = [binary, "bench", "--backbone", backbone, "--batch", str(BATCH), "--tasks", str(TASKS), "--rounds", "7", "--json"]
+    command = [binary, "bench", "--backbone", backbone, "--form", "rescaled", "--batch", str(BATCH), "--tasks", str(TASKS)]
+    command += ["--rounds", "7", "--json"]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return report["results"][0]["images_per_second"]
 

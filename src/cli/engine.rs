@@ -13,6 +13,13 @@ pub struct EngineArgs {
     #[arg(long, default_value = EngineKind::ALL[0].name(), value_parser = kinds())]
     pub engine: EngineKind,
 
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// With how much an engine computes.
+#[derive(Args, Clone, Debug)]
+pub struct ComputeArgs {
     /// Precision of the native engine's matrix products [default: the fastest kernel's]
     #[arg(long, value_parser = precisions())]
     pub precision: Option<Precision>,
@@ -38,7 +45,7 @@ pub struct EngineArgs {
     pub merge_bytes_max: usize,
 }
 
-impl EngineArgs {
+impl ComputeArgs {
     /// The engine's own view of them.
     pub fn settings(&self) -> EngineSettings {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -41,6 +41,9 @@ pub enum Error {
         /// The backbone's patch.
         patch: usize,
     },
+    /// An adapter to measure with.
+    #[error(transparent)]
+    BenchAdapter(#[from] bench::AdapterError),
     /// A file on the command line cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),

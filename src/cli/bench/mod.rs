@@ -2,19 +2,24 @@ mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::backbone::LoadArgs;
-use super::engine::EngineArgs;
+use super::engine::ComputeArgs;
 use crate::backbone::Shape;
-use crate::commands::bench::{self, Network};
+use crate::commands::bench::{self, Goal, Network};
 use crate::commands::{self, Error};
-use crate::engine::Form;
+use crate::engine::{EngineKind, Form};
 
-/// Measures an engine on random weights and pictures: images/s of every combination of form, batch and tasks. Batches
-/// of all combinations take turns; what is printed are medians.
+/// Measure engines on this machine
+///
+/// Images/s and times of a batch for every combination of engine, form, batch size and tasks, on random pictures.
+/// Batches of all combinations take turns; rates are of the median batch. Each combination takes --seconds, or as long as
+/// three batches and one that is not counted; a bar says what is left. A thousand random adapters of a ViT-B/16 take
+/// 1.8 GB.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -24,28 +29,40 @@ pub struct Args {
     #[command(flatten)]
     network: NetworkArgs,
 
-    /// How adapters are served
-    #[arg(long, value_delimiter = ',', default_value = "rescaled", value_parser = forms())]
+    /// What computes; `all` is every engine that serves and that this machine has
+    #[arg(long, value_delimiter = ',', default_value = EngineKind::ALL[0].name(), value_parser = engines())]
+    engine: Vec<String>,
+
+    /// Adapter files of the backbone, repeated when there are fewer than tasks [default: random adapters]
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "backbone")]
+    adapters: Vec<PathBuf>,
+
+    /// How adapters are served; bare is the backbone without any
+    #[arg(long, value_delimiter = ',', default_value = "bare,rescaled", value_parser = forms())]
     form: Vec<Form>,
 
     /// Pictures in a batch
-    #[arg(long, value_delimiter = ',', default_value = "1,8")]
+    #[arg(long, value_delimiter = ',', default_value = "1,8,64", value_parser = positive)]
     batch: Vec<usize>,
 
-    /// Tasks that a batch's pictures are shared among
-    #[arg(long, value_delimiter = ',', default_value = "1,8")]
+    /// Tasks that pictures are shared among; more than a batch has pictures take turns in consecutive batches
+    #[arg(long, value_delimiter = ',', default_value = "1,8,64,1000", value_parser = positive)]
     tasks: Vec<usize>,
 
-    /// Batches of each combination that are measured
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// Time for each combination, and at least three batches
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+
+    /// Batches of each combination, instead of a time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "seconds")]
+    rounds: Option<u32>,
 
     /// Print JSON
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    engine: EngineArgs,
+    compute: ComputeArgs,
 }
 
 #[derive(Subcommand)]
@@ -92,18 +109,39 @@ impl NetworkArgs {
 
 impl From<Args> for bench::Args {
     fn from(args: Args) -> Self {
+        let all = args.engine.iter().any(|name| name == ALL);
+        let named = || args.engine.iter().map(|name| name.parse().expect("clap has checked the name"));
         Self {
             image_size: args.network.image_size,
             network: args.network.network(),
-            engine: args.engine.engine,
-            settings: args.engine.settings(),
+            engines: if all { SERVING.to_vec() } else { named().collect() },
+            available_only: all,
+            settings: args.compute.settings(),
+            adapters: args.adapters,
             forms: args.form,
             batches: args.batch,
             tasks: args.tasks,
-            rounds: args.rounds as usize,
+            goal: match args.rounds {
+                Some(rounds) => Goal::Batches(rounds as usize),
+                None => Goal::Time(Duration::from_secs(args.seconds)),
+            },
             json: args.json,
         }
     }
+}
+
+/// Every engine that is made for serving.
+const ALL: &str = "all";
+const SERVING: [EngineKind; 2] = [EngineKind::Native, EngineKind::Onnx];
+
+fn engines() -> PossibleValuesParser {
+    PossibleValuesParser::new(EngineKind::ALL.map(EngineKind::name).into_iter().chain([ALL]))
+}
+
+/// Pictures or tasks that memory has room for.
+fn positive(text: &str) -> Result<usize, String> {
+    const MAX: usize = 65_536;
+    text.parse().ok().filter(|number| (1..=MAX).contains(number)).ok_or_else(|| format!("it must be 1 to {MAX}"))
 }
 
 fn forms() -> impl TypedValueParser<Value = Form> {

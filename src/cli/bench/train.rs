@@ -40,7 +40,7 @@ impl From<Args> for train::Args {
             image_size: args.network.image_size,
             network: args.network.network(),
             engine: args.engine.engine,
-            settings: args.engine.settings(),
+            settings: args.engine.compute.settings(),
             batch: args.batch as usize,
             dropout: args.dropout,
             memory_bytes_max: args.memory_bytes_max,

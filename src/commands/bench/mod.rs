@@ -1,25 +1,26 @@
-//! `manylens bench`: what an engine does in a second.
+//! `manylens bench`: what engines do in a second.
 
 mod cases;
-mod measure;
+mod lenses;
 mod report;
 pub mod train;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Error;
-use crate::adapter;
 use crate::backbone::{self, Backbone, LoadOptions, Shape, Weights};
-use crate::engine::{self, Backend, EngineError, EngineKind, EngineSettings, Form, Group, Lens};
+use crate::engine::{self, Backend, EngineKind, EngineSettings, Form};
 use crate::image::Pixels;
 use crate::random::Random;
 use cases::Case;
-use report::{Report, Row};
+use lenses::{CLASSES, Lenses};
+use report::{Engine, LeftOut, Report, Row};
+
+pub use lenses::AdapterError;
+pub use turns::Goal;
 
 /// Where the weights come from.
 pub enum Network {
@@ -36,45 +37,98 @@ pub struct Args {
     /// Side of the pictures in pixels; the backbone's own when none is asked for.
     pub image_size: Option<usize>,
     /// What computes.
-    pub engine: EngineKind,
+    pub engines: Vec<EngineKind>,
+    /// Whether an engine that this machine does not have is left out; else it is an error.
+    pub available_only: bool,
     /// With how much.
     pub settings: EngineSettings,
+    /// Adapter files; random adapters when there are none.
+    pub adapters: Vec<PathBuf>,
     /// How adapters are served.
     pub forms: Vec<Form>,
     /// Pictures in a batch.
     pub batches: Vec<usize>,
     /// Tasks that a batch's pictures are shared among.
     pub tasks: Vec<usize>,
-    /// Batches of each case that are measured.
-    pub rounds: usize,
+    /// How long.
+    pub goal: Goal,
     /// JSON instead of a table.
     pub json: bool,
 }
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let (backbone, weights, image_size) = args.network.load(args.image_size)?;
-    let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
-    let cases = cases::all(&args.forms, &args.batches, &args.tasks);
-    let times = measure_all(&*backend, &backbone, image_size, args, &cases)?;
-    let rates = args.batches.iter().max().and_then(|&batch| backend.rates(batch));
-    let engine = backend.describe();
-    let rows = cases.iter().zip(&times).map(|(&case, times)| Row::new(&engine.engine, case, times));
-    let report = Report {
-        backbone: args.network.name(),
-        image_size,
-        processor: report::processor(),
-        threads: args.settings.threads,
-        results: rows.collect(),
-        rates,
-        engine,
-    };
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain data"));
-    } else {
-        println!("{}", report.table());
+    let mut report = None;
+    for &kind in &args.engines {
+        let (backbone, weights, image_size) = args.network.load(args.image_size)?;
+        let report = report.get_or_insert_with(|| Report::new(args, &backbone, image_size));
+        match engine::open(kind, backbone.clone(), weights, &args.settings) {
+            Ok(backend) => measure(&*backend, &backbone, args, report)?,
+            Err(why) if args.available_only => report.leave_out(kind.to_string(), why.to_string()),
+            Err(why) => return Err(why.into()),
+        }
+    }
+    if let Some(mut report) = report {
+        report.engine = (report.engines.len() == 1).then(|| report.engines[0].clone());
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain data"));
+        } else {
+            println!("{}", report.table());
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One engine's rows.
+fn measure(backend: &dyn Backend, backbone: &Backbone, args: &Args, report: &mut Report) -> Result<(), Error> {
+    let mut cases = cases::all(&args.forms, &args.batches, &args.tasks);
+    let tasks_max = cases.iter().map(|case| case.tasks).max().unwrap_or(0);
+    let batch_max = cases.iter().map(|case| case.batch).max().unwrap_or(0);
+    let adapters = lenses::adapters(&args.adapters, backbone, tasks_max)?;
+    let lenses = Lenses::prepare(backend, &adapters, &cases)?;
+    let description = backend.describe();
+    cases.retain(|case| lenses.are_enough_for(case) || report.leave_out_merged(&description.engine, case));
+    let pictures: Vec<_> = (0..batch_max).map(|i| picture(report.image_size, i as u64)).collect();
+    let mut worker = backend.start()?;
+    let bar = turns::bar(cases.len(), description.engine.clone());
+    let times = turns::alternate(cases.len(), args.goal, &bar, |case, turn| {
+        worker.run(&lenses.groups(cases[case], turn, &pictures)).map(drop)
+    })?;
+    bar.finish_and_clear();
+    drop(worker);
+    let engine = Engine { description, rates: (batch_max > 0).then(|| backend.rates(batch_max)).flatten() };
+    let row = |(&case, times): (&Case, &Vec<_>)| Row::new(&engine, case, times, report.gflop_per_image);
+    report.results.extend(cases.iter().zip(&times).map(row).collect::<Vec<_>>());
+    report.engines.push(engine);
+    Ok(())
+}
+
+impl Report {
+    fn new(args: &Args, backbone: &Backbone, image_size: usize) -> Self {
+        Self {
+            backbone: args.network.name(),
+            image_size,
+            gflop_per_image: report::gflop(&backbone.shape, image_size),
+            processor: report::processor(),
+            threads: args.settings.threads,
+            engine: None,
+            engines: Vec::new(),
+            results: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    fn leave_out(&mut self, what: String, why: String) {
+        self.left_out.push(LeftOut { what, why });
+    }
+
+    /// False, as a filter of cases wants it.
+    fn leave_out_merged(&mut self, engine: &str, case: &Case) -> bool {
+        let Case { form, batch, tasks } = case;
+        let what = format!("{engine}, {}, batch {batch}, {tasks} tasks", form.name());
+        self.leave_out(what, "the merged weights of so many tasks are more than --merge-bytes-max".into());
+        false
+    }
 }
 
 impl Network {
@@ -105,68 +159,7 @@ impl Network {
 /// Pictures of a network that has none of its own.
 const IMAGE_SIZE: usize = 224;
 
-/// Classes of each task; the head's share of the time is nothing.
-const CLASSES: usize = 100;
-
-fn measure_all(
-    backend: &dyn Backend,
-    backbone: &Backbone,
-    image_size: usize,
-    args: &Args,
-    cases: &[Case],
-) -> Result<Vec<Vec<Duration>>, EngineError> {
-    let tasks_max = cases.iter().map(|case| case.tasks).max().unwrap_or(0);
-    let batch_max = cases.iter().map(|case| case.batch).max().unwrap_or(0);
-    let bar = progress(args.forms.len() * tasks_max + cases.len() * (args.rounds + 1));
-    let lenses = Lenses::prepare(backend, backbone, &args.forms, tasks_max, &bar)?;
-    let pictures: Vec<_> = (0..batch_max).map(|i| picture(image_size, i as u64)).collect();
-    let mut engine = backend.start()?;
-    let times = measure::alternate(cases.len(), args.rounds, &bar, |case| {
-        engine.run(&lenses.groups(cases[case], &pictures)).map(drop)
-    })?;
-    bar.finish_and_clear();
-    Ok(times)
-}
-
-/// Every task's adapter in every form.
-struct Lenses(Vec<Lens>);
-
-impl Lenses {
-    fn prepare(
-        backend: &dyn Backend,
-        backbone: &Backbone,
-        forms: &[Form],
-        tasks: usize,
-        bar: &ProgressBar,
-    ) -> Result<Self, EngineError> {
-        let adapters: Vec<_> = (0..tasks).map(|i| Arc::new(adapter::random(backbone, CLASSES, i as u64))).collect();
-        let mut lenses = Vec::new();
-        for &form in forms {
-            for adapter in &adapters {
-                lenses.push(backend.prepare(adapter.clone(), form)?);
-                bar.inc(1);
-            }
-        }
-        Ok(Self(lenses))
-    }
-
-    fn groups<'a>(&'a self, case: Case, mut pictures: &'a [Pixels]) -> Vec<Group<'a>> {
-        let lenses = self.0.iter().filter(|lens| lens.form == case.form);
-        let group = |(lens, count): (&'a Lens, usize)| {
-            let (rows, rest) = pictures.split_at(count);
-            pictures = rest;
-            Group { lens, rows: rows.iter().collect() }
-        };
-        lenses.zip(case.pictures_of_each()).map(group).collect()
-    }
-}
-
 fn picture(side: usize, seed: u64) -> Pixels {
     let data = Random::seeded(seed).bytes(side * side * 3).into();
     Pixels::U8 { height: side, width: side, data }
-}
-
-fn progress(steps: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {eta} left").expect("a valid template");
-    ProgressBar::new(steps as u64).with_style(style)
 }

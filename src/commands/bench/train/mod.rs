@@ -6,11 +6,10 @@ mod work;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use ndarray::Array2;
 
-use super::measure;
-use super::{CLASSES, Network, picture, progress};
+use super::turns::{self, Goal};
+use super::{CLASSES, Network, picture};
 use crate::adapter;
 use crate::backbone::Backbone;
 use crate::commands::Error;
@@ -77,9 +76,9 @@ fn steps(
     let pictures: Vec<_> = (0..args.batch).map(|i| picture(image_size, i as u64)).collect();
     let pictures: Vec<_> = pictures.iter().collect();
     let mut trainable = backend.trainable(&TrainSettings { memory_bytes_max: args.memory_bytes_max })?;
-    let bar: ProgressBar = progress(args.rounds + 1);
+    let bar = turns::bar(1, "training".into());
     let mut seed = 0;
-    let mut times = measure::alternate(1, args.rounds, &bar, |_| {
+    let mut times = turns::alternate(1, Goal::Batches(args.rounds), &bar, |_, _| {
         seed += 1;
         let perturb = Perturb { seed, dropout: ramp(args.dropout, backbone.shape.depth), noise: Vec::new() };
         let pass = Pass {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::commands::bench::measure::percentile;
+use crate::commands::bench::turns::percentile;
 use crate::engine::Description;
 use crate::table::table;
 
