@@ -44,6 +44,9 @@ pub enum Error {
     /// An adapter to measure with.
     #[error(transparent)]
     BenchAdapter(#[from] bench::AdapterError),
+    /// A server was not measured.
+    #[error(transparent)]
+    BenchServe(#[from] bench::serve::Error),
     /// A file on the command line cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -1,3 +1,4 @@
+mod serve;
 mod train;
 
 use std::path::PathBuf;
@@ -67,12 +68,14 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Train(train::Args),
 }
 
 /// Measures what was asked for.
 pub fn run(args: Args) -> Result<ExitCode, Error> {
     match args.command {
+        Some(Command::Serve(args)) => commands::bench::serve::run(&args.try_into()?),
         Some(Command::Train(args)) => commands::bench::train::run(&args.into()),
         None => commands::bench::run(&args.into()),
     }

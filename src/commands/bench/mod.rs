@@ -3,6 +3,7 @@
 mod cases;
 mod lenses;
 mod report;
+pub mod serve;
 pub mod train;
 mod turns;
 
