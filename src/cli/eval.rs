@@ -94,7 +94,7 @@ impl From<Args> for eval::Args {
             skip_bad_files: args.on_bad_file == OnBadFile::Skip,
             top_k: args.top_k,
             engine: args.engine.engine,
-            settings: args.engine.settings(),
+            settings: args.engine.compute.settings(),
             fit_temperature: args.fit_temperature,
             operating_points: args.operating_point,
             out: args.out,

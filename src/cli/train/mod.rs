@@ -127,7 +127,7 @@ impl Args {
             pooling: args.pooling,
             position_rule: args.position_rule,
             engine: args.engine.engine,
-            settings: args.engine.settings(),
+            settings: args.engine.compute.settings(),
             memory_bytes_max: args.memory_bytes_max,
             cache_bytes_max: args.cache_bytes_max,
             checkpoint_every: Duration::from_secs(args.checkpoint_seconds),

@@ -35,7 +35,9 @@ pub use interrupt::INTERRUPTED;
 use interrupt::Interrupt;
 use progress::percent;
 pub use publish::Publish;
-use settings::{Outcome, lineage};
+use report::Trained;
+pub use settings::Outcome;
+use settings::lineage;
 
 /// What `manylens train` needs to know.
 #[derive(Clone)]

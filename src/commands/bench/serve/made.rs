@@ -21,12 +21,12 @@ pub fn picture((width, height): (u16, u16)) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{DecodeLimits, Preprocess, decode};
+    use crate::image::{DecodeLimits, Preset, decode};
 
     #[test]
     fn it_is_a_picture_of_its_size() {
         let picture = decode(&picture((30, 20)), &DecodeLimits::default()).expect("a picture");
-        let original = Preprocess { size: 20, ..Preprocess::preset("vtab", 20).expect("a preset") };
+        let original = Preset::Vtab.at(20);
         assert_eq!(picture.pixels(&original).expect("resized").size(), (20, 20));
     }
 }
