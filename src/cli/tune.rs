@@ -8,6 +8,7 @@ use crate::commands::{self, tune};
 /// The recipe's own values are the first trial; a third goes on with three times the epochs. Every trial is a run in the
 /// run's folder, so that tuning which was stopped goes on when it is called again. --out gets the best trial's adapter.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Trials of the first rung
     #[arg(long, value_name = "N", default_value_t = 9)]

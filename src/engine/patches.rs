@@ -24,7 +24,7 @@ pub fn write(pixels: &Pixels, preprocess: &Preprocess, patch: usize, out: &mut [
 /// Writes one row of patches, `[grid_w, channel * row * column]`.
 ///
 /// # Panics
-/// As [`write`].
+/// As [`write()`].
 pub fn write_line(pixels: &Pixels, preprocess: &Preprocess, patch: usize, line: usize, out: &mut [f32]) {
     let (height, width) = pixels.size();
     assert_eq!(out.len(), 3 * patch * width);

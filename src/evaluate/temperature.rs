@@ -29,7 +29,7 @@ impl Temperature {
             if slope(known, (-middle).exp()) > 0.0 { low = middle } else { high = middle }
         }
         let value = f64::midpoint(low, high).exp();
-        let at_limit = value < MIN * 1.001 || value > MAX / 1.001;
+        let at_limit = !(MIN * 1.001..=MAX / 1.001).contains(&value);
         #[expect(clippy::cast_possible_truncation, reason = "between 0.05 and 20")]
         let value = value as f32;
         Self { value, at_limit }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub enum Goal {
     /// After so many batches.
     Batches(usize),
-    /// After so long, and at least [`BATCHES_MIN`] batches.
+    /// After so long, and at least three batches.
     Time(Duration),
 }
 

@@ -6,7 +6,15 @@ use crate::registry::StoreError;
 
 /// The right to change a data folder. The kernel frees it when the process ends, however it ends.
 pub struct WriterLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for WriterLock {
+    /// Said, not left to closing: a child that is being spawned has a copy of the file until it becomes its program, and
+    /// would hold the lock for so long.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl WriterLock {
@@ -17,7 +25,7 @@ impl WriterLock {
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(io_error(&path, "could not open"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(io_error(&path, "could not lock")(error)),
         }

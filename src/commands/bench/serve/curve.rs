@@ -10,8 +10,10 @@ const RIGHT: f64 = 650.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 360.0;
 
-const LINES: [(&str, &str, fn(&Step) -> Option<f64>); 2] =
-    [("p50", "#2563a8", |step| step.p50_ms), ("p99", "#b4431f", |step| step.p99_ms)];
+/// A curve: its name, its colour, and its value at a step.
+type Line = (&'static str, &'static str, fn(&Step) -> Option<f64>);
+
+const LINES: [Line; 2] = [("p50", "#2563a8", |step| step.p50_ms), ("p99", "#b4431f", |step| step.p99_ms)];
 
 /// Draws p50 and p99 over the offered load, latency on a logarithmic axis; the throughput is a vertical line. `title`
 /// says what was measured.
