@@ -33,13 +33,15 @@ struct Tolerance {
     merged: f32,
     /// Gradients, ‖Δ‖ of a segment relative to ‖g‖.
     gradient: f32,
+    /// What rounding leaves of the gradient of `attn.k.shift`, which is 0, relative to the whole gradient.
+    zero: f64,
 }
 
 impl Tolerance {
-    const F32: Self = Self { golden: 1e-5, oracle: 1e-4, merged: 1e-4, gradient: 1e-5 };
+    const F32: Self = Self { golden: 1e-5, oracle: 1e-4, merged: 1e-4, gradient: 1e-5, zero: 0.01 };
     /// A bf16 keeps 8 bits: a rounding is up to 2^-9 of a value, and a block has some ten on its way, of random sign.
-    const BF16: Self = Self { golden: 3e-2, oracle: 3e-2, merged: 0.0, gradient: 5e-2 };
-    const F64: Self = Self { golden: 1e-5, oracle: 1e-6, merged: 1e-6, gradient: 1e-5 };
+    const BF16: Self = Self { golden: 3e-2, oracle: 3e-2, merged: 0.0, gradient: 5e-2, zero: 0.1 };
+    const F64: Self = Self { golden: 1e-5, oracle: 1e-6, merged: 1e-6, gradient: 1e-5, zero: 0.01 };
 }
 
 /// Shapes with everything that backbones have or lack.

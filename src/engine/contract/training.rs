@@ -59,7 +59,9 @@ impl Subject {
                 let found = trainable.gradient(&pass, &mut any_loss).expect("it runs");
                 // What is small beside the rest is rounding noise of the rest. Softmax ignores what is added to all keys:
                 // the gradient of their shift is nothing else.
-                let noise = |name: &str| norm(&expected) * if name.ends_with("attn.k.shift") { 0.1 } else { 0.01 };
+                let noise = |name: &str| {
+                    norm(&expected) * if name.ends_with("attn.k.shift") { self.tolerance.zero } else { 0.01 }
+                };
                 for segment in Layout::of(&backbone.shape).segments() {
                     let (found, expected) = (&found[segment.range.clone()], &expected[segment.range.clone()]);
                     let name = &segment.name;
