@@ -1,6 +1,7 @@
 //! One file per subcommand; each takes typed arguments, prints its result, and answers with a typed error.
 #![forbid(unsafe_code)]
 
+mod bad_files;
 pub mod bench;
 pub mod classify;
 pub mod compare;
@@ -20,6 +21,7 @@ use crate::backbone::BackboneError;
 use crate::config::{ConfigError, KeyFileError};
 use crate::engine::EngineError;
 
+pub use bad_files::BadFiles;
 pub use file::ReadError;
 pub use pictures::PicturesError;
 pub use probe::ProbeError;

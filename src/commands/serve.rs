@@ -15,7 +15,7 @@ use crate::telemetry;
 /// Threads that speak HTTP. They parse and write; pictures are decoded and batches run elsewhere, on threads that have
 /// settings of their own, and want the cores for themselves.
 const HTTP_THREADS: usize = 2;
-/// Management calls at once; more wait.
+/// Threads for what blocks: base64, versions that are read, and a few management calls at once (http/lanes.rs).
 const BLOCKING_THREADS: usize = 32;
 
 /// Serves until SIGTERM or Ctrl-C. Variables of the environment that mean nothing are named in one warning.

@@ -50,12 +50,11 @@ impl Loss {
             Problem::MultiLabel => self.sigmoid_row(logits, d, targets, total),
         }
     }
+}
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        reason = "computed in f64, handed on in f32"
-    )]
+/// A row's loss; its derivative goes to `d`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "computed in f64, handed on in f32")]
+impl Loss {
     fn softmax_row(
         &self,
         logits: ArrayView1<'_, f32>,
@@ -83,11 +82,6 @@ impl Loss {
         if sum.is_finite() { loss } else { f64::NAN }
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        reason = "computed in f64, handed on in f32"
-    )]
     fn sigmoid_row(
         &self,
         logits: ArrayView1<'_, f32>,

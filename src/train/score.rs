@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::recipe::SelectBy;
 use crate::adapter::Problem;
+use crate::evaluate::auroc;
 
 /// How good logits are on a split that was not trained on. Means over classes are over those that occur.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +82,7 @@ impl Counts {
             }
             ranked.push((evidence, is));
         }
-        counts.auroc = auroc(ranked);
+        counts.auroc = auroc(&ranked);
         counts
     }
 }
@@ -95,21 +96,6 @@ fn first<'a>(row: impl Iterator<Item = &'a f32>) -> Option<usize> {
 /// Its softmax.
 fn probability<'a>(row: impl Iterator<Item = &'a f32>, logit: f32) -> f64 {
     1.0 / row.map(|&other| f64::from(other - logit).exp()).sum::<f64>()
-}
-
-/// The share of pairs (of the class, not of it) that are in the right order, ties counted half; none without a pair.
-#[expect(clippy::cast_precision_loss, reason = "pictures are far fewer than 2^52")]
-fn auroc(mut ranked: Vec<(f64, bool)>) -> Option<f64> {
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut below, mut pairs) = (0usize, 0.0);
-    for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
-        let of_class = tied.iter().filter(|(_, is)| *is).count();
-        let others = tied.len() - of_class;
-        pairs += of_class as f64 * (below as f64 + 0.5 * others as f64);
-        below += others;
-    }
-    let of_class = ranked.len() - below;
-    (of_class > 0 && below > 0).then(|| pairs / (of_class as f64 * below as f64))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "pictures are far fewer than 2^52")]
@@ -141,9 +127,9 @@ mod tests {
 
     #[test]
     fn ties_count_half() {
-        assert_eq!(auroc(vec![(0.0, true), (0.0, false)]), Some(0.5));
-        assert_eq!(auroc(vec![(0.0, true), (1.0, false), (2.0, true), (3.0, true)]), Some(2.0 / 3.0));
-        assert_eq!(auroc(vec![(0.0, true)]), None);
+        assert_eq!(auroc(&[(0.0, true), (0.0, false)]), Some(0.5));
+        assert_eq!(auroc(&[(0.0, true), (1.0, false), (2.0, true), (3.0, true)]), Some(2.0 / 3.0));
+        assert_eq!(auroc(&[(0.0, true)]), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod report;
 pub mod serve;
 pub mod train;
 mod turns;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,7 +110,7 @@ impl Report {
         Self {
             backbone: args.network.name(),
             image_size,
-            gflop_per_image: report::gflop(&backbone.shape, image_size),
+            gflop_per_image: work::forward_gflop(&backbone.shape, backbone.shape.tokens(image_size, image_size)),
             processor: report::processor(),
             threads: args.settings.threads,
             engine: None,

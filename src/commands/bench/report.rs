@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::cases::Case;
 use super::turns::percentile;
-use crate::backbone::Shape;
 use crate::engine::{Description, Rates};
 use crate::table::table;
 
@@ -132,17 +131,6 @@ impl Row {
     }
 }
 
-/// Billions of operations in the matrix products of a forward pass on a square picture.
-#[expect(clippy::cast_precision_loss, reason = "a count of some digits")]
-pub fn gflop(shape: &Shape, side: usize) -> f64 {
-    let Shape { width, depth, mlp, .. } = *shape;
-    let tokens = shape.tokens(side, side);
-    let linears = tokens * width * (4 * width + 2 * mlp);
-    let attention = 2 * tokens * tokens * width;
-    let embedding = (tokens - shape.prefix_tokens) * shape.patch_values() * width;
-    2e-9 * (depth * (linears + attention) + embedding) as f64
-}
-
 /// The processor's own name, family and model, from /proc/cpuinfo where there is one.
 pub fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -155,17 +143,5 @@ pub fn processor() -> String {
         (Some(name), Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
         (Some(name), ..) => name,
         _ => std::env::consts::ARCH.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// 17.56 billion multiplications, as the literature counts a ViT-B/16.
-    #[test]
-    fn a_vit_b16_takes_35_gflop() {
-        let found = gflop(&Shape::vit_b16(), 224);
-        assert!((found - 2.0 * 17.563).abs() < 0.01, "{found}");
     }
 }

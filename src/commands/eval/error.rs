@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use crate::adapter::format::AdapterError;
 use crate::backbone::BackboneError;
-use crate::commands::ReadError;
 use crate::commands::file::Exists;
+use crate::commands::{BadFiles, ReadError};
 use crate::engine::EngineError;
 use crate::evaluate::{KnownError, OperatingPointError};
 use crate::train::data::DataError;
@@ -23,8 +23,8 @@ pub enum Error {
         split: &'static str,
     },
     /// Files that are no pictures.
-    #[error("{0} files are no pictures that can be used: mend them, or leave them out by --on-bad-file skip")]
-    BadFiles(usize),
+    #[error(transparent)]
+    BadFiles(#[from] BadFiles),
     /// Classes that the adapter does not know.
     #[error("the adapter has no class {}; it has {}", quoted(missing), quoted(there))]
     Labels {

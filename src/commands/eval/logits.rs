@@ -1,5 +1,3 @@
-use std::thread;
-
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array2;
 
@@ -7,6 +5,7 @@ use crate::adapter::Problem;
 use crate::engine::{Engine, EngineError, Group, Lens, head};
 use crate::evaluate::{Known, KnownError};
 use crate::image::{Pixels, Preprocess};
+use crate::parallel;
 use crate::train::data::{Example, PictureCache};
 
 /// Pictures of one run of the engine.
@@ -18,8 +17,6 @@ pub struct Asked {
     targets: Vec<Vec<usize>>,
     /// What is wrong with the others.
     pub bad: Vec<String>,
-    /// How many they are.
-    pub left_out: usize,
 }
 
 impl Asked {
@@ -55,20 +52,15 @@ pub fn ask(engine: &mut dyn Engine, lens: &Lens, examples: &[Example], threads: 
     bar.finish_and_clear();
     let shape = (targets.len(), lens.adapter.labels.len());
     let logits = Array2::from_shape_vec(shape, logits).expect("a row for each picture");
-    Ok(Asked { left_out: bad.len(), logits, targets, bad })
+    Ok(Asked { logits, targets, bad })
 }
 
 /// Each picture's pixels or what is wrong with it, in order.
 fn prepare(examples: &[Example], preprocess: &Preprocess, threads: usize) -> Vec<Result<Pixels, String>> {
     let pictures = &PictureCache::new(0);
-    let one = |example: &Example| {
-        let picture = pictures.picture(&example.path).map_err(|error| error.to_string())?;
-        picture.pixels(preprocess).map_err(|error| format!("{}: {error}", example.path.display()))
-    };
-    let part = examples.len().div_ceil(threads.max(1)).max(1);
-    thread::scope(|scope| {
-        let work = |part| scope.spawn(move || <[Example]>::iter(part).map(one).collect::<Vec<_>>());
-        let workers: Vec<_> = examples.chunks(part).map(work).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("decoding does not panic")).collect()
+    parallel::map(examples.len(), threads, |at| {
+        let path = &examples[at].path;
+        let picture = pictures.picture(path).map_err(|error| error.to_string())?;
+        picture.pixels(preprocess).map_err(|error| format!("{}: {error}", path.display()))
     })
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::bad_files::leave_out;
 use super::file::{read as read_file, spare};
 use crate::adapter::format::{self, AdapterFile, Limits, Target};
 use crate::adapter::{Adapter, Layout};
@@ -78,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         let bytes = format::write(&file, &layout);
         std::fs::write(out, bytes).map_err(|source| Error::Write { path: out.clone(), source })?;
     }
-    print::print(args, &backend.describe(), &fits, &report, asked.left_out);
+    print::print(args, &backend.describe(), &fits, &report, asked.bad.len());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,19 +118,7 @@ impl<'a> Bench<'a> {
         let placed = |e: &Example| Example { path: e.path.clone(), targets: e.targets.iter().map(target).collect() };
         let examples: Vec<Example> = examples.iter().map(placed).collect();
         let asked = logits::ask(&mut *self.engine, &self.lens, &examples, self.args.settings.threads)?;
-        for error in asked.bad.iter().take(NAMED_MAX) {
-            eprintln!("{error}");
-        }
-        match asked.left_out {
-            0 => Ok(asked),
-            count if self.args.skip_bad_files && count < examples.len() => {
-                eprintln!("{count} files are no pictures that can be used and are left out");
-                Ok(asked)
-            }
-            count => Err(Error::BadFiles(count)),
-        }
+        leave_out(&asked.bad, self.args.skip_bad_files && asked.bad.len() < examples.len())?;
+        Ok(asked)
     }
 }
-
-/// Bad files that are named one by one.
-const NAMED_MAX: usize = 20;

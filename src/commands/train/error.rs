@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use crate::backbone::BackboneError;
 use crate::client::ClientError;
 use crate::commands::file::Exists;
-use crate::commands::{ProbeError, ReadError};
+use crate::commands::{BadFiles, ProbeError, ReadError};
 use crate::engine::EngineError;
 use crate::evaluate::KnownError;
 use crate::train::data::DataError;
@@ -18,8 +18,8 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] DataError),
     /// Files that are no pictures.
-    #[error("{0} files are no pictures that can be used: mend them, or leave them out by --on-bad-file skip")]
-    BadFiles(usize),
+    #[error(transparent)]
+    BadFiles(#[from] BadFiles),
     /// The adapter's name is taken.
     #[error(transparent)]
     Exists(#[from] Exists),

@@ -7,6 +7,7 @@ use super::settings::Settings;
 use super::{Args, Error, OnBadFile, backend, train_settings};
 use crate::adapter::Problem;
 use crate::backbone::{self, Backbone, Loaded, Weights};
+use crate::commands::bad_files::leave_out;
 use crate::commands::file::read as read_file;
 use crate::engine::training::Trainable;
 use crate::train::data::{self, Dataset, PictureCache};
@@ -38,21 +39,10 @@ pub fn read(args: &Args) -> Result<Inputs, Error> {
 fn data(args: &Args) -> Result<Dataset, Error> {
     let mut data = data::read(&args.data)?;
     let bad = data::take_bad_files(&mut data, &PictureCache::new(0), args.settings.threads);
-    for file in bad.iter().take(NAMED_MAX) {
-        eprintln!("{}", file.error);
-    }
-    match (bad.len(), args.on_bad_file) {
-        (0, _) => Ok(data),
-        (count, OnBadFile::Fail) => Err(Error::BadFiles(count)),
-        (count, OnBadFile::Skip) => {
-            eprintln!("{count} files are no pictures that can be used and are left out");
-            Ok(data)
-        }
-    }
+    let errors: Vec<_> = bad.into_iter().map(|file| file.error).collect();
+    leave_out(&errors, args.on_bad_file == OnBadFile::Skip)?;
+    Ok(data)
 }
-
-/// Bad files that are named one by one.
-const NAMED_MAX: usize = 20;
 
 fn task(args: &Args, data: &Dataset, backbone: &Backbone) -> Task {
     Task {

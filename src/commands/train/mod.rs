@@ -23,10 +23,11 @@ use crate::adapter::Pooling;
 use crate::adapter::format::{self, AdapterFile};
 use crate::backbone::{LoadOptions, PositionRule, Weights};
 use crate::client::Published;
+use crate::durable::replace;
 use crate::engine::training::TrainSettings;
 use crate::engine::{self, Backend, EngineKind, EngineSettings};
 use crate::hash::content_hash;
-use crate::train::run::{RunFolder, Start, replace};
+use crate::train::run::{RunFolder, Start};
 use crate::train::{End, Job, Preset, Recipe, State, fit};
 pub use error::Error;
 use follow::Follow;
@@ -156,7 +157,7 @@ fn write(
     let probe = probe::fill(&adapter, job.backbone.clone(), weights)?;
     let file = AdapterFile { adapter, probe: Some(probe), extra: BTreeMap::new() };
     let bytes = format::write(&file, &job.layout);
-    replace(&args.out, &bytes).map_err(|source| Error::Write { path: args.out.clone(), source })?;
+    replace(&args.out, &bytes).map_err(|error| Error::Write { path: args.out.clone(), source: error.source })?;
     Ok(bytes)
 }
 

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::file::spare;
 use super::train::{self, Error, Outcome, train};
+use crate::durable::replace;
 use crate::table::table;
-use crate::train::run::{Start, replace};
+use crate::train::run::Start;
 use crate::train::{FitOn, LearnError};
 use trials::{Trial, best, draw, rungs};
 
@@ -62,7 +63,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     print(args, &tried);
     if let Some(adapter) = winner.filter(|adapter| adapter.exists()) {
         let write = |source| Error::Write { path: args.train.out.clone(), source };
-        std::fs::read(adapter).and_then(|bytes| replace(&args.train.out, &bytes)).map_err(write)?;
+        let keep = |bytes: Vec<u8>| replace(&args.train.out, &bytes).map_err(|error| error.source);
+        std::fs::read(adapter).and_then(keep).map_err(write)?;
     }
     Ok(ExitCode::SUCCESS)
 }

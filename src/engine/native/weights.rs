@@ -4,6 +4,7 @@ use super::kernel::Kernel;
 use super::panels::Panels;
 use crate::adapter::Layout;
 use crate::backbone::{Shape, Weights};
+use crate::parallel;
 use crate::vit::{Layer, LinearAt, NormAt};
 
 /// A backbone as the engine keeps it: linears packed, the rest as f32.
@@ -33,7 +34,7 @@ impl Packed {
         };
         let block = |block: usize| Layer::ALL.map(|layer| pack(weights.linear(LinearAt { block, layer })));
         Self {
-            linears: Linears(on_threads(shape.depth, threads, &block)),
+            linears: Linears(parallel::map(shape.depth, threads, block)),
             patch_embed: pack(weights.patch_embed()),
             prefix_tokens: weights.prefix_tokens().map(|t| t.iter().copied().collect()).unwrap_or_default(),
             norms: blocks.chain([NormAt::Final]).map(norm).collect(),
@@ -59,7 +60,7 @@ impl Linears {
 
     /// The same linears with inputs and outputs exchanged, on as many threads.
     pub fn transposed(&self, threads: usize) -> Self {
-        Self(on_threads(self.0.len(), threads, &|block| self.0[block].each_ref().map(Panels::transposed)))
+        Self(parallel::map(self.0.len(), threads, |block| self.0[block].each_ref().map(Panels::transposed)))
     }
 
     /// Bytes in memory.
@@ -76,17 +77,6 @@ impl Linears {
                 self.at(at).rescaled(&vector[range.scale_in], &vector[range.scale_out], &vector[range.shift])
             })
         };
-        Self(on_threads(self.0.len(), threads, &block))
+        Self(parallel::map(self.0.len(), threads, block))
     }
-}
-
-/// `f(0)` to `f(count - 1)`, computed by some threads.
-fn on_threads<T: Send>(count: usize, threads: usize, f: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
-    let share = |thread: usize| (thread..count).step_by(threads.max(1)).map(|i| (i, f(i))).collect::<Vec<_>>();
-    let mut all: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.max(1)).map(|thread| scope.spawn(move || share(thread))).collect();
-        handles.into_iter().flat_map(|h| h.join().expect("packing does not panic")).collect()
-    });
-    all.sort_by_key(|(i, _)| *i);
-    all.into_iter().map(|(_, value)| value).collect()
 }

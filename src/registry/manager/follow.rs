@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use super::load::condemn;
 use super::loader::Stored;
 use super::{Manager, locate};
 use crate::engine::Form;
+use crate::parallel;
 use crate::registry::error::Unfit;
 use crate::registry::live::Slot;
 use crate::registry::store::Store;
@@ -80,16 +80,9 @@ impl Manager {
     /// name order: which of them find room must not depend on threads.
     fn load_each(&self, wanted: &[(TaskName, Next)]) -> Vec<Option<Loaded>> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(LOAD_THREADS_MAX);
-        let share = wanted.len().div_ceil(threads).max(1);
-        let load = |(_, next): &(TaskName, Next)| match next {
+        parallel::map(wanted.len(), threads, |at| match &wanted[at].1 {
             Next::Load(stored) if stored.record.form == Form::Rescaled => Some(self.loader.load(stored)),
             _ => None,
-        };
-        std::thread::scope(|scope| {
-            let shares =
-                wanted.chunks(share).map(|share| scope.spawn(move || share.iter().map(load).collect::<Vec<_>>()));
-            let shares: Vec<_> = shares.collect();
-            shares.into_iter().flat_map(|share| share.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         })
     }
 

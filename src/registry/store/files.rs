@@ -1,14 +1,13 @@
-//! Files that appear whole or not at all, and outlive a power cut once these functions return.
+//! The files of a data folder. No task or version is ever called as an unfinished write is.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
+use crate::durable::{self, WriteError};
+pub use crate::durable::{is_temporary, parent, temporary};
 use crate::hash::content_hash;
 use crate::registry::StoreError;
-
-/// Names that begin with it belong to an unfinished write; no task or version is ever called so.
-const TEMPORARY_PREFIX: &str = ".new-";
 
 /// Why a file's bytes are not those that were stored.
 #[derive(Debug)]
@@ -26,47 +25,19 @@ pub fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> St
     move |source| StoreError::Io { path: path.to_owned(), what, source }
 }
 
-/// The place of an unfinished write beside its final place.
-pub fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{TEMPORARY_PREFIX}{name}"))
-}
-
-/// Whether the file name says that a write was not finished.
-pub fn is_temporary(name: &str) -> bool {
-    name.starts_with(TEMPORARY_PREFIX)
-}
-
-/// Writes a file beside its place, moves it there, and makes both last. A failed write leaves the former file.
+/// As [`durable::replace`].
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let new = temporary(path);
-    let moved = write_synced(&new, bytes)
-        .and_then(|()| fs::rename(&new, path).map_err(io_error(path, "could not move the written file here")));
-    if moved.is_err() {
-        // What cannot be removed now is removed at the next start.
-        let _ = fs::remove_file(&new);
-    }
-    moved.and_then(|()| sync_folder(parent(path)))
+    Ok(durable::replace(path, bytes)?)
 }
 
-/// Writes a file where nobody looks yet, and makes its bytes last (its name lasts with [`sync_folder`]).
+/// As [`durable::write_synced`].
 pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(io_error(path, "could not write"))
+    Ok(durable::write_synced(path, bytes)?)
 }
 
-/// Makes the names inside a folder last.
+/// As [`durable::sync_folder`].
 pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error(folder, "could not make the folder's names last"))
-}
-
-/// The folder of a path.
-pub fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
+    Ok(durable::sync_folder(folder)?)
 }
 
 /// Reads a file of exactly this size and content hash; a larger one is not read.
@@ -130,6 +101,12 @@ pub fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
     let disk = rustix::fs::statvfs(folder)
         .map_err(|e| io_error(folder, "could not ask for the disk's free space")(e.into()))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+impl From<WriteError> for StoreError {
+    fn from(WriteError { path, what, source }: WriteError) -> Self {
+        Self::Io { path, what, source }
+    }
 }
 
 impl StoreError {

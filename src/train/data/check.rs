@@ -1,8 +1,7 @@
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use super::{Dataset, Example, PictureCache, PictureError};
+use super::{Dataset, PictureCache, PictureError};
+use crate::parallel;
 
 /// A file that is no picture, and why.
 #[derive(Debug)]
@@ -18,7 +17,8 @@ pub struct BadFile {
 pub fn take_bad_files(data: &mut Dataset, pictures: &PictureCache, threads: usize) -> Vec<BadFile> {
     let mut bad = Vec::new();
     for split in [&mut data.train, &mut data.validation] {
-        let mut errors = errors(split, pictures, threads).into_iter();
+        let error = |index: usize| pictures.picture(&split[index].path).err();
+        let mut errors = parallel::map(split.len(), threads, error).into_iter();
         split.retain(|example| match errors.next().flatten() {
             None => true,
             Some(error) => {
@@ -30,29 +30,10 @@ pub fn take_bad_files(data: &mut Dataset, pictures: &PictureCache, threads: usiz
     bad
 }
 
-/// What is wrong with each example's picture, in order.
-fn errors(examples: &[Example], pictures: &PictureCache, threads: usize) -> Vec<Option<PictureError>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut found = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(example) = examples.get(index) else { return found };
-            found.extend(pictures.picture(&example.path).err().map(|error| (index, error)));
-        }
-    };
-    let mut errors: Vec<_> = examples.iter().map(|_| None).collect();
-    let found = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("decoding does not panic")).collect::<Vec<_>>()
-    });
-    found.into_iter().for_each(|(index, error)| errors[index] = Some(error));
-    errors
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::data::Example;
 
     #[test]
     fn what_is_no_picture_is_taken_out_and_named() {

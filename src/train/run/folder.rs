@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::checkpoint::{self, CheckpointError};
-use super::durable::replace;
+use crate::durable::replace;
 use crate::hash::content_hash;
 use crate::train::job::Job;
 use crate::train::state::State;
@@ -19,7 +19,8 @@ const REPORT: &str = "report.html";
 const LOCK: &str = "lock";
 
 /// A folder that has the run's settings (`config.json`), a line for each epoch (`log.jsonl`), the state from which it
-/// goes on (`checkpoint.safetensors`) and, once it is complete, what came out (`result.json`, and `report.html` for people). Locked while it is open.
+/// goes on (`checkpoint.safetensors`) and, once it is complete, what came out (`result.json`, and `report.html` for
+/// people). Locked while it is open.
 pub struct RunFolder {
     path: PathBuf,
     run: String,
@@ -135,7 +136,7 @@ impl RunFolder {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.file(name);
-        replace(&path, bytes).map_err(io_error(&path))
+        replace(&path, bytes).map_err(|error| io_error(&path)(error.source))
     }
 
     fn remove(&self, name: &str) -> Result<(), RunError> {
@@ -177,7 +178,7 @@ impl RunFolder {
             text => text.map_err(io_error(&path))?,
         };
         let kept: String = text.lines().take(epochs).map(|line| format!("{line}\n")).collect();
-        replace(&path, kept.as_bytes()).map_err(io_error(&path))
+        self.write(LOG, kept.as_bytes())
     }
 }
 

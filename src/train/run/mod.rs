@@ -1,9 +1,7 @@
 //! A run on disk: its folder has the settings, a log, and a state from which it goes on.
 
 mod checkpoint;
-mod durable;
 mod folder;
 
 pub use checkpoint::CheckpointError;
-pub use durable::replace;
 pub use folder::{RunError, RunFolder, Start};

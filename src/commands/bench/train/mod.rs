@@ -1,7 +1,6 @@
 //! `manylens bench train`: what a training step takes.
 
 mod report;
-mod work;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use super::{CLASSES, Network, picture};
 use crate::adapter;
 use crate::backbone::Backbone;
 use crate::commands::Error;
+use crate::commands::bench::work::training_gflop;
 use crate::engine::training::{Pass, Perturb, TrainSettings};
 use crate::engine::{self, Backend, EngineError, EngineKind, EngineSettings};
 use report::{Memory, Report, Speed, peak_bytes};
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         processor: super::report::processor(),
         threads: args.settings.threads,
         engine: backend.describe(),
-        speed: Speed::new(args.batch, &times, work::training_gflop(&backbone.shape, tokens), peak_gflops),
+        speed: Speed::new(args.batch, &times, training_gflop(&backbone.shape, tokens), peak_gflops),
         memory,
     };
     if args.json {
