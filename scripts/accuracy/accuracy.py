@@ -8,15 +8,18 @@ DATA has a folder for each task, REFERENCE a TASK.json with `last_epoch_test_acc
 standard library alone, and hours.
 """
 import argparse
+import concurrent.futures
 import json
 import pathlib
 import platform
 import shlex
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+WRITING = threading.Lock()
 TABLE = ROOT / "docs" / "accuracy.md"
 IMAGE_SIZE = "112"
 THREE_SEEDS = ("digits", "count", "gtsrb", "cifar10")
@@ -50,17 +53,26 @@ def main():
     parser.add_argument("--tasks", nargs="*", help="instead of all")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="instead of all")
     parser.add_argument("--seeds", nargs="*", type=int, help="instead of 1, and 1 2 3 for four tasks")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--threads", type=int, help="threads of each run, instead of all cores")
     parser.add_argument("--commit", action="store_true", help="commit the table after every run")
     parser.add_argument("--summary", action="store_true", help="only say what the table says")
     args = parser.parse_args()
     if not args.summary:
         runs = planned(args)
         done = {(row["task"], row["variant"], row["seed"]) for row in rows()}
-        for number, run in enumerate(runs, 1):
-            if run not in done:
-                print(f"{number}/{len(runs)}: {' '.join(map(str, run))}", file=sys.stderr, flush=True)
-                add(measure(args, *run), args.commit)
+        waiting = [run for run in runs if run not in done]
+        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+            for row in pool.map(lambda run: measured(args, run), waiting):
+                print(f"{row['task']} {row['variant']} {row['seed']}: {row['accuracy']:.4f}", file=sys.stderr, flush=True)
     summarise()
+
+
+def measured(args, run):
+    row = measure(args, *run)
+    with WRITING:
+        add(row, args.commit)
+    return row
 
 
 def planned(args):
@@ -82,6 +94,7 @@ def measure(args, task, variant, seed):
     shared = ["--backbone", str(args.backbone), "--data", str(args.data / task), "--json"]
     train = [str(args.binary), "train", *shared, "--out", str(adapter), "--image-size", IMAGE_SIZE, "--seed", str(seed)]
     train += [*VARIANTS[variant], "--resume"]
+    train += ["--threads", str(args.threads)] if args.threads else []
     # A run that was stopped has spent time before; it is kept beside the adapter.
     clock = adapter.with_suffix(".seconds")
     before, start = float(clock.read_text()) if clock.exists() else 0.0, time.monotonic()
