@@ -29,8 +29,8 @@ pub struct Args {
     #[command(flatten)]
     load: LoadArgs,
 
-    /// Folder of the labelled pictures
-    #[arg(long, value_name = "DIR")]
+    /// Labelled pictures: a folder for each class, VTAB-1k's lists, or CSV with path,label[,split][,group]
+    #[arg(long, value_name = "DIR|FILE.csv")]
     data: PathBuf,
 
     /// What becomes of files that are no pictures

@@ -32,7 +32,7 @@ pub fn read(args: &Args) -> Result<Inputs, Error> {
     let job = Job::new(Arc::new(backbone), task, recipe, data, PictureCache::new(0), args.cache_bytes_max / 2)?;
     let backend = backend(args, &job, &weights)?;
     let engine = backend.trainable(&train_settings(args))?;
-    let settings = Settings::new(&job, &args.data, &backend.describe(), args.settings.threads).value();
+    let settings = Settings::new(&job, folder(&args.data), &backend.describe(), args.settings.threads).value();
     Ok(Inputs { job, weights, settings, engine })
 }
 
@@ -42,6 +42,11 @@ fn data(args: &Args) -> Result<Dataset, Error> {
     let errors: Vec<_> = bad.into_iter().map(|file| file.error).collect();
     leave_out(&errors, args.on_bad_file == OnBadFile::Skip)?;
     Ok(data)
+}
+
+/// Where the pictures' paths begin.
+fn folder(data: &Path) -> &Path {
+    data.parent().filter(|_| data.is_file()).unwrap_or(data)
 }
 
 fn task(args: &Args, data: &Dataset, backbone: &Backbone) -> Task {

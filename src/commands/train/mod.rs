@@ -47,7 +47,7 @@ pub struct Args {
     pub backbone: PathBuf,
     /// What that folder leaves open.
     pub load: LoadOptions,
-    /// Folder of the labelled pictures.
+    /// The labelled pictures: a folder, or a CSV file.
     pub data: PathBuf,
     /// What becomes of files that are no pictures.
     pub on_bad_file: OnBadFile,

@@ -1,7 +1,7 @@
 use plotters::prelude::*;
 
 /// Pixels, which the page scales.
-const SIZE: (u32, u32) = (640, 360);
+const SIZE: (u32, u32) = (520, 300);
 /// Tell eight lines apart also for those who see few colours (Okabe and Ito 2008).
 const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -56,6 +56,14 @@ fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
     Some(if low == 0.0 { low } else { low - room }..high + room)
 }
 
+/// A value on an axis, as short as it can be.
+fn tick(value: &f64) -> String {
+    if *value != 0.0 && value.abs() < 1e-3 {
+        return format!("{value:.1e}");
+    }
+    format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw(
@@ -72,14 +80,26 @@ fn draw(
         .y_label_area_size(56)
         .build_cartesian_2d(x, y)
         .map_err(|error| error.to_string())?;
-    let mesh = axes.configure_mesh().x_desc(chart.x).y_desc(chart.y).light_line_style(TRANSPARENT).draw();
+    let mesh = axes
+        .configure_mesh()
+        .x_desc(chart.x)
+        .y_desc(chart.y)
+        .light_line_style(TRANSPARENT)
+        .x_label_formatter(&tick)
+        .y_label_formatter(&tick)
+        .draw();
     mesh.map_err(|error| error.to_string())?;
-    for ((name, points), color) in lines.iter().zip(COLORS.iter().cycle()) {
+    for ((name, points), &color) in lines.iter().zip(COLORS.iter().cycle()) {
         let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(2);
         let drawn = axes.draw_series(line).map_err(|error| error.to_string())?;
         drawn.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
     }
-    let legend = axes.configure_series_labels().background_style(WHITE.mix(0.85)).border_style(TRANSPARENT).draw();
+    let legend = axes
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.85))
+        .border_style(TRANSPARENT)
+        .draw();
     legend.map_err(|error| error.to_string())?;
     area.present().map_err(|error| error.to_string())?;
     Ok(())
@@ -97,6 +117,14 @@ mod tests {
         assert!(text.starts_with("<svg") && text.contains("a &lt; b") && !text.contains("NaN"), "{text}");
         assert_eq!(text.matches("<circle").count(), 2);
         assert_eq!(svg(&chart(vec![(0.0, f64::INFINITY)])), None);
+    }
+
+    #[test]
+    fn ticks_are_short() {
+        assert_eq!(
+            [0.0, 2.0, 0.25, 12.5, 3e-4, -1e-7].map(|value| tick(&value)),
+            ["0", "2", "0.25", "12.5", "3.0e-4", "-1.0e-7"]
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn curves(epochs: &[Epoch]) -> Option<String> {
     let loss = [("train", by_epoch(&|e| Some(e.train_loss))), ("validation", by_epoch(&|e| Some(e.validation?.0)))];
     let accuracy = [("validation", by_epoch(&|e| Some(e.validation?.1)))];
     let rate = [("learning rate", by_epoch(&|e| Some(e.learning_rate)))];
-    let charts = [("loss", &loss[..]), ("accuracy", &accuracy), ("learning rate", &rate)];
+    let charts = [("loss", &loss[..]), ("accuracy", &accuracy[..]), ("learning rate", &rate[..])];
     let charts: String = charts.iter().filter_map(|(y, lines)| chart("epoch", y, lines)).collect();
     (!charts.is_empty()).then(|| format!("<h2>Curves</h2><div class=two>{charts}</div>"))
 }
