@@ -1,5 +1,6 @@
 use ndarray::Array2;
 
+use super::odds::log_odds;
 use crate::adapter::{Decision, Problem};
 use crate::serving::respond::{chosen, probabilities, ranked};
 
@@ -83,6 +84,8 @@ pub struct Answers<'a> {
     pub known: Known<'a>,
     /// Calibrated, `[picture][class]`.
     pub probabilities: Vec<Vec<f32>>,
+    /// ln(p / (1 - p)) of them in f64, which tells apart what rounds to the probability 1.
+    pub log_odds: Vec<Vec<f64>>,
     /// Classes of each picture, most probable first, ties by index.
     pub ranked: Vec<Vec<usize>>,
     /// Classes that the decision chooses for each picture, most probable first.
@@ -96,17 +99,24 @@ impl<'a> Answers<'a> {
     pub fn new(known: Known<'a>, temperature: f32, decision: &Decision) -> Self {
         let rows: Vec<Vec<f32>> = known.logits.rows().into_iter().map(|row| row.to_vec()).collect();
         let probabilities: Vec<_> = rows.iter().map(|row| probabilities(known.problem, temperature, row)).collect();
+        let log_odds = rows.iter().map(|row| log_odds(known.problem, temperature, row)).collect();
         let ranked: Vec<_> = rows.iter().map(|row| ranked(row)).collect();
         let decide = |(p, ranked): (&Vec<f32>, &Vec<usize>)| chosen(decision, p, ranked);
         let (chosen, abstained): (Vec<_>, Vec<bool>) = probabilities.iter().zip(&ranked).map(decide).unzip();
         let abstained = abstained.into_iter().filter(|&abstained| abstained).count();
-        Self { known, probabilities, ranked, chosen, abstained }
+        Self { known, probabilities, log_odds, ranked, chosen, abstained }
     }
 
     /// A class's probability and truth of every picture.
     pub fn of_class(&self, class: usize) -> Vec<(f32, bool)> {
         let truth = self.known.targets.iter().map(|targets| targets.contains(&class));
         self.probabilities.iter().map(|p| p[class]).zip(truth).collect()
+    }
+
+    /// A class's log odds and truth of every picture.
+    pub fn odds_of_class(&self, class: usize) -> Vec<(f64, bool)> {
+        let truth = self.known.targets.iter().map(|targets| targets.contains(&class));
+        self.log_odds.iter().map(|odds| odds[class]).zip(truth).collect()
     }
 
     /// Whether each picture's most probable class is one of its own.

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::odds::surprise;
 use super::{Answers, mean, real};
 use crate::adapter::Problem;
 
@@ -71,18 +72,16 @@ fn bin(p: f32) -> usize {
     ((f64::from(p) * real(BINS)) as usize).min(BINS - 1)
 }
 
-/// A probability that underflowed to 0 counts as the smallest one that is none.
+/// By the log odds, so that no probability that rounds to 0 or 1 spoils the mean.
 fn negative_log_likelihood(answers: &Answers<'_>) -> f64 {
-    let log = |p: f64| -p.max(f64::from(f32::MIN_POSITIVE)).ln();
     let values: Vec<f64> = match answers.known.problem {
         Problem::SingleLabel => {
-            let of_picture =
-                |(p, targets): (&Vec<f32>, &Vec<usize>)| log(targets.iter().map(|&t| f64::from(p[t])).sum());
-            answers.probabilities.iter().zip(answers.known.targets).map(of_picture).collect()
+            let truths = answers.log_odds.iter().zip(answers.known.targets);
+            truths.flat_map(|(odds, targets)| targets.iter().map(|&target| surprise(odds[target]))).collect()
         }
         Problem::MultiLabel => {
-            let of_class = |(p, is): (f32, bool)| log(if is { f64::from(p) } else { 1.0 - f64::from(p) });
-            (0..answers.known.classes()).flat_map(|class| answers.of_class(class)).map(of_class).collect()
+            let of_class = |(odds, is): (f64, bool)| surprise(if is { odds } else { -odds });
+            (0..answers.known.classes()).flat_map(|class| answers.odds_of_class(class)).map(of_class).collect()
         }
     };
     mean(values).unwrap_or(0.0)

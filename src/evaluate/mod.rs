@@ -6,6 +6,7 @@
 mod answers;
 mod calibration;
 mod interval;
+mod odds;
 mod operating_point;
 mod ranking;
 mod report;
@@ -14,6 +15,7 @@ mod temperature;
 pub use answers::{Answers, Known, KnownError};
 pub use calibration::{Bin, Calibration};
 pub use interval::{Share, wilson};
+pub(crate) use odds::log_odds;
 pub use operating_point::{Fitted, Goal, OperatingPoint, OperatingPointError, ParseError};
 pub use ranking::{auroc, average_precision};
 pub use report::{ClassReport, Report};

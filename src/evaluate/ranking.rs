@@ -2,7 +2,7 @@ use super::real;
 
 /// The share of pairs (of the class, not of it) whose order by score is right, ties counted half: the area under the
 /// ROC curve. None without a pair.
-pub fn auroc(scored: &[(impl Copy + Into<f64>, bool)]) -> Option<f64> {
+pub fn auroc(scored: &[(f64, bool)]) -> Option<f64> {
     let (mut above, mut pairs) = (0, 0.0);
     for (positives, negatives) in falling(scored) {
         pairs += real(negatives) * (real(above) + 0.5 * real(positives));
@@ -14,7 +14,7 @@ pub fn auroc(scored: &[(impl Copy + Into<f64>, bool)]) -> Option<f64> {
 
 /// Σ (recall step) · (precision there) over falling scores, equal scores being one step, as scikit-learn defines it
 /// (no interpolation). None without a picture of the class.
-pub fn average_precision(scored: &[(impl Copy + Into<f64>, bool)]) -> Option<f64> {
+pub fn average_precision(scored: &[(f64, bool)]) -> Option<f64> {
     let all = scored.iter().filter(|(_, is)| *is).count();
     let (mut found, mut taken, mut sum) = (0, 0, 0.0);
     for (positives, negatives) in falling(scored) {
@@ -26,8 +26,8 @@ pub fn average_precision(scored: &[(impl Copy + Into<f64>, bool)]) -> Option<f64
 }
 
 /// Positives and negatives of each score, the highest first.
-fn falling(scored: &[(impl Copy + Into<f64>, bool)]) -> Vec<(usize, usize)> {
-    let mut sorted: Vec<(f64, bool)> = scored.iter().map(|&(score, is)| (score.into(), is)).collect();
+fn falling(scored: &[(f64, bool)]) -> Vec<(usize, usize)> {
+    let mut sorted = scored.to_vec();
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
     let counts = |tied: &[(f64, bool)]| {
         let positives = tied.iter().filter(|(_, is)| *is).count();

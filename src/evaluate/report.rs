@@ -89,7 +89,7 @@ impl ClassReport {
             decided_count += usize::from(decided);
             pictures += usize::from(is);
         }
-        let scored = answers.of_class(class);
+        let scored = answers.odds_of_class(class);
         Self {
             label: label.to_owned(),
             pictures,

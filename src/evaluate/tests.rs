@@ -104,6 +104,18 @@ fn calibration_by_hand() {
     assert_eq!(calibration.bins.iter().map(|bin| bin.count).collect::<Vec<_>>(), [1, 4]);
 }
 
+/// Probabilities of 1 by rounding still have an order and a price.
+#[test]
+fn certainty_is_neither_a_tie_nor_endless() {
+    let logits = matrix(&[vec![30.0], vec![20.0], vec![25.0]]);
+    let targets = [vec![0], vec![], vec![0]];
+    let known = Known::new(&logits, &targets, Problem::MultiLabel).expect("they fit");
+    let decision = Decision { rule: Rule::Threshold, thresholds: vec![0.5], abstain_below: None };
+    let report = Report::new(&Answers::new(known, 1.0, &decision), &names(1), 1);
+    assert_eq!((report.classes[0].auroc, report.classes[0].average_precision), (Some(1.0), Some(1.0)));
+    assert!((report.calibration.negative_log_likelihood - 20.0 / 3.0).abs() < 1e-6, "{:?}", report.calibration);
+}
+
 #[test]
 fn what_is_always_right_has_no_temperature() {
     let (logits, targets) = (matrix(&[vec![1.0, 0.0], vec![0.0, 1.0]]), [vec![0], vec![1]]);
@@ -193,7 +205,7 @@ proptest! {
 
     #[test]
     fn areas_only_depend_on_the_order(scored in prop::collection::vec((0u8..20, any::<bool>()), 1..60)) {
-        let by = |f: fn(f32) -> f32| scored.iter().map(|&(s, is)| (f(f32::from(s)), is)).collect::<Vec<_>>();
+        let by = |f: fn(f64) -> f64| scored.iter().map(|&(s, is)| (f(f64::from(s)), is)).collect::<Vec<_>>();
         let (plain, cubed) = (by(|s| s), by(|s| s * s * s - 7.0));
         prop_assert_eq!(auroc(&plain), auroc(&cubed));
         prop_assert_eq!(average_precision(&plain), average_precision(&cubed));

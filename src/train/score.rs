@@ -1,9 +1,9 @@
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use super::recipe::SelectBy;
 use crate::adapter::Problem;
-use crate::evaluate::auroc;
+use crate::evaluate::{auroc, log_odds};
 
 /// How good logits are on a split that was not trained on. Means over classes are over those that occur.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,8 +26,9 @@ pub struct Scores {
 impl Scores {
     /// Of logits `[pictures, classes]`.
     pub fn of(logits: &Array2<f32>, targets: &[&[usize]], problem: Problem, loss: f64) -> Self {
-        let classes: Vec<Counts> =
-            (0..logits.ncols()).map(|class| Counts::of(logits, targets, problem, class)).collect();
+        let answer = |row: ArrayView1<'_, f32>| Answer::of(problem, &row.to_vec());
+        let answers: Vec<Answer> = logits.rows().into_iter().map(answer).collect();
+        let classes: Vec<Counts> = (0..logits.ncols()).map(|class| Counts::of(&answers, targets, class)).collect();
         let wrong: usize = classes.iter().map(|c| c.missed + c.alarms).sum();
         let accuracy = match problem {
             // A wrong answer is a miss for one class and an alarm for another.
@@ -65,37 +66,46 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(logits: &Array2<f32>, targets: &[&[usize]], problem: Problem, class: usize) -> Self {
+    fn of(answers: &[Answer], targets: &[&[usize]], class: usize) -> Self {
         let mut counts = Self { found: 0, missed: 0, alarms: 0, auroc: None };
         let mut ranked = Vec::with_capacity(targets.len());
-        for (row, targets) in logits.rows().into_iter().zip(targets) {
-            let (chosen, evidence) = match problem {
-                Problem::SingleLabel => (first(row.iter()) == Some(class), probability(row.iter(), row[class])),
-                Problem::MultiLabel => (row[class] >= 0.0, f64::from(row[class])),
-            };
+        for (answer, targets) in answers.iter().zip(targets) {
             let is = targets.contains(&class);
-            match (is, chosen) {
+            match (is, answer.chosen[class]) {
                 (true, true) => counts.found += 1,
                 (true, false) => counts.missed += 1,
                 (false, true) => counts.alarms += 1,
                 (false, false) => {}
             }
-            ranked.push((evidence, is));
+            ranked.push((answer.log_odds[class], is));
         }
         counts.auroc = auroc(&ranked);
         counts
     }
 }
 
-/// The first of the largest.
-fn first<'a>(row: impl Iterator<Item = &'a f32>) -> Option<usize> {
-    let best = row.enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
-    best.map(|(class, _)| class)
+/// What the logits of one picture say about each class.
+struct Answer {
+    chosen: Vec<bool>,
+    log_odds: Vec<f64>,
 }
 
-/// Its softmax.
-fn probability<'a>(row: impl Iterator<Item = &'a f32>, logit: f32) -> f64 {
-    1.0 / row.map(|&other| f64::from(other - logit).exp()).sum::<f64>()
+impl Answer {
+    fn of(problem: Problem, logits: &[f32]) -> Self {
+        let first = first(logits);
+        let chosen = |(class, &logit): (usize, &f32)| match problem {
+            Problem::SingleLabel => first == Some(class),
+            Problem::MultiLabel => logit >= 0.0,
+        };
+        let chosen = logits.iter().enumerate().map(chosen).collect();
+        Self { chosen, log_odds: log_odds(problem, 1.0, logits) }
+    }
+}
+
+/// The first of the largest.
+fn first(logits: &[f32]) -> Option<usize> {
+    let best = logits.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map(|(class, _)| class)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "pictures are far fewer than 2^52")]
