@@ -90,8 +90,8 @@ pub struct Answers<'a> {
     pub ranked: Vec<Vec<usize>>,
     /// Classes that the decision chooses for each picture, most probable first.
     pub chosen: Vec<Vec<usize>>,
-    /// Pictures for which it abstained.
-    pub abstained: usize,
+    /// Whether it abstained, for each picture.
+    pub abstained: Vec<bool>,
 }
 
 impl<'a> Answers<'a> {
@@ -102,8 +102,7 @@ impl<'a> Answers<'a> {
         let log_odds = rows.iter().map(|row| log_odds(known.problem, temperature, row)).collect();
         let ranked: Vec<_> = rows.iter().map(|row| ranked(row)).collect();
         let decide = |(p, ranked): (&Vec<f32>, &Vec<usize>)| chosen(decision, p, ranked);
-        let (chosen, abstained): (Vec<_>, Vec<bool>) = probabilities.iter().zip(&ranked).map(decide).unzip();
-        let abstained = abstained.into_iter().filter(|&abstained| abstained).count();
+        let (chosen, abstained) = probabilities.iter().zip(&ranked).map(decide).unzip();
         Self { known, probabilities, log_odds, ranked, chosen, abstained }
     }
 

@@ -5,6 +5,7 @@
 
 mod answers;
 mod calibration;
+mod held;
 mod interval;
 mod odds;
 mod operating_point;
@@ -14,12 +15,13 @@ mod temperature;
 
 pub use answers::{Answers, Known, KnownError};
 pub use calibration::{Bin, Calibration};
+pub use held::Held;
 pub use interval::{Share, wilson};
 pub(crate) use odds::log_odds;
-pub use operating_point::{Fitted, Goal, OperatingPoint, OperatingPointError, ParseError};
+pub use operating_point::{Fitted, Goal, OperatingPoint, OperatingPointError, ParseError, fit_all};
 pub use ranking::{auroc, average_precision};
 pub use report::{ClassReport, Report};
-pub use temperature::Temperature;
+pub use temperature::{TemperatureError, fit_temperature};
 
 /// A count as a number that can be divided.
 #[expect(clippy::cast_precision_loss, reason = "pictures are far fewer than 2^52")]

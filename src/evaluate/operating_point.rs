@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::{Answers, Share};
+use super::{Answers, Known, Share};
 use crate::adapter::{Decision, Problem, Rule};
 
 /// What must be reached on the validation split.
@@ -13,6 +13,15 @@ pub enum Goal {
     Precision(f64),
     /// That share of what is there is found.
     Recall(f64),
+}
+
+impl Goal {
+    /// What must be reached.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::Precision(share) | Self::Recall(share) => share,
+        }
+    }
 }
 
 /// A goal, for one class or for the task: `precision=0.99`, `recall=0.999:scratch`.
@@ -43,6 +52,24 @@ pub enum OperatingPointError {
     /// No picture shows it.
     #[error("no picture to fit on is of class {0:?}")]
     Absent(String),
+    /// Two goals for one threshold.
+    #[error("two operating points are of {0}, which has one threshold: leave one out")]
+    Twice(String),
+    /// Where the adapter abstains it finds nothing.
+    #[error(
+        "recall {goal} of class {label:?} is not reached at any threshold: the highest is {highest:.4}, for the adapter \
+         abstains where its most probable class is below {limit:.4}; ask for less precision, or for none of all classes"
+    )]
+    Abstains {
+        /// What was asked for.
+        goal: f64,
+        /// The class.
+        label: String,
+        /// What can be reached.
+        highest: f64,
+        /// Below which it abstains.
+        limit: f32,
+    },
     /// Not reached at any threshold.
     #[error("precision {goal} is not reached at any threshold for {of}: the highest is {highest:.4}")]
     Unreachable {
@@ -58,6 +85,8 @@ pub enum OperatingPointError {
 /// What a threshold does on the pictures that it was fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fitted {
+    /// What was to be reached.
+    pub goal: Goal,
     /// Of which class; of the most probable one without.
     pub label: Option<String>,
     /// The lowest probability that counts.
@@ -66,6 +95,31 @@ pub struct Fitted {
     pub precision: Share,
     /// Of what is there, what is found.
     pub recall: Share,
+}
+
+/// Fits points on answers to known pictures and changes the decision accordingly. Those of no class come first: they may
+/// make the adapter abstain, which the thresholds of classes must allow for. So what is said of each point is what the
+/// whole decision does.
+pub fn fit_all(
+    points: &[OperatingPoint],
+    known: Known<'_>,
+    temperature: f32,
+    labels: &[String],
+    decision: &mut Decision,
+) -> Result<Vec<Fitted>, OperatingPointError> {
+    let mut points: Vec<&OperatingPoint> = points.iter().collect();
+    points.sort_by_key(|point| &point.label);
+    if let Some(twice) = points.windows(2).find(|pair| pair[0].label == pair[1].label) {
+        return Err(OperatingPointError::Twice(of(twice[0].label.as_ref())));
+    }
+    let mut all: Vec<Fitted> = Vec::new();
+    for point in points {
+        let fitted = point.fit(&Answers::new(known, temperature, decision), labels, decision)?;
+        // A class's own point takes the place of the one that all classes have.
+        all.retain(|former| fitted.iter().all(|fitted| fitted.label != former.label));
+        all.extend(fitted);
+    }
+    Ok(all)
 }
 
 impl FromStr for OperatingPoint {
@@ -105,7 +159,7 @@ impl OperatingPoint {
             None if answers.known.problem == Problem::MultiLabel => (0..labels.len()).collect(),
             None => return self.fit_limit(answers, decision).map(|fitted| vec![fitted]),
         };
-        let fit = |&class: &usize| self.fit_scores(&answers.of_class(class), Some(&labels[class]));
+        let fit = |&class: &usize| self.fit_class(answers, class, &labels[class], decision.abstain_below);
         let fitted: Vec<_> = classes.iter().map(fit).collect::<Result<_, _>>()?;
         if decision.rule == Rule::Argmax {
             (decision.rule, decision.thresholds) = (Rule::Threshold, vec![0.5; labels.len()]);
@@ -121,44 +175,63 @@ impl OperatingPoint {
             return Err(OperatingPointError::NoLabel);
         }
         let highest = |(p, ranked): (&Vec<f32>, &Vec<usize>)| ranked.first().map_or(0.0, |&class| p[class]);
-        let scores = answers.probabilities.iter().zip(&answers.ranked).map(highest).zip(answers.right());
-        let fitted = self.fit_scores(&scores.collect::<Vec<_>>(), None)?;
+        let scores: Vec<_> =
+            answers.probabilities.iter().zip(&answers.ranked).map(highest).zip(answers.right()).collect();
+        let right = scores.iter().filter(|(_, is)| *is).count();
+        let fitted = self.precise(cuts(&scores, right, self.goal, None), None)?;
         decision.abstain_below = Some(fitted.threshold);
         Ok(fitted)
     }
 
-    /// The lowest threshold of the asked precision, the highest one of the asked recall.
-    fn fit_scores(&self, scored: &[(f32, bool)], label: Option<&String>) -> Result<Fitted, OperatingPointError> {
-        let cuts = cuts(scored, label);
-        let reached = |share: &Share, goal: f64| share.value.is_some_and(|value| value >= goal);
-        let of = label.map_or("the most probable class".to_owned(), |label| format!("class {label:?}"));
-        match self.goal {
-            Goal::Recall(goal) => {
-                let found = cuts.into_iter().find(|cut| reached(&cut.recall, goal));
-                found.ok_or_else(|| OperatingPointError::Absent(label.cloned().unwrap_or_default()))
-            }
-            Goal::Precision(goal) => {
-                let highest = cuts.iter().filter_map(|cut| cut.precision.value).fold(0.0, f64::max);
-                let found = cuts.into_iter().rev().find(|cut| reached(&cut.precision, goal));
-                found.ok_or(OperatingPointError::Unreachable { goal, of, highest })
-            }
-        }
+    fn fit_class(
+        &self,
+        answers: &Answers<'_>,
+        class: usize,
+        label: &String,
+        limit: Option<f32>,
+    ) -> Result<Fitted, OperatingPointError> {
+        let scores = answers.of_class(class);
+        let there = scores.iter().filter(|(_, is)| *is).count();
+        let answered = scores.into_iter().zip(&answers.abstained).filter(|(_, abstained)| !**abstained);
+        let cuts = cuts(&answered.map(|(score, _)| score).collect::<Vec<_>>(), there, self.goal, Some(label));
+        let Goal::Recall(goal) = self.goal else { return self.precise(cuts, Some(label)) };
+        let highest = cuts.last().and_then(|cut| cut.recall.value).unwrap_or(0.0);
+        let found = cuts.into_iter().find(|cut| reaches(&cut.recall, goal));
+        found.ok_or_else(|| match limit {
+            Some(limit) if there > 0 => OperatingPointError::Abstains { goal, label: label.clone(), highest, limit },
+            _ => OperatingPointError::Absent(label.clone()),
+        })
+    }
+
+    /// The lowest threshold of the asked precision.
+    fn precise(&self, cuts: Vec<Fitted>, label: Option<&String>) -> Result<Fitted, OperatingPointError> {
+        let goal = self.goal.share();
+        let highest = cuts.iter().filter_map(|cut| cut.precision.value).fold(0.0, f64::max);
+        let found = cuts.into_iter().rev().find(|cut| reaches(&cut.precision, goal));
+        found.ok_or_else(|| OperatingPointError::Unreachable { goal, of: of(label), highest })
     }
 }
 
-/// What each possible threshold does, the highest first.
-fn cuts(scored: &[(f32, bool)], label: Option<&String>) -> Vec<Fitted> {
+fn reaches(share: &Share, goal: f64) -> bool {
+    share.value.is_some_and(|value| value >= goal)
+}
+
+/// What each possible threshold does, the highest first, where `there` pictures show what is looked for.
+fn cuts(scored: &[(f32, bool)], there: usize, goal: Goal, label: Option<&String>) -> Vec<Fitted> {
     let mut sorted = scored.to_vec();
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let all = sorted.iter().filter(|(_, is)| *is).count();
     let (mut found, mut taken) = (0, 0);
     let cut = |tied: &[(f32, bool)]| {
         found += tied.iter().filter(|(_, is)| *is).count();
         taken += tied.len();
-        let (precision, recall) = (Share::of(found, taken), Share::of(found, all));
-        Fitted { label: label.cloned(), threshold: tied[0].0, precision, recall }
+        let (precision, recall) = (Share::of(found, taken), Share::of(found, there));
+        Fitted { goal, label: label.cloned(), threshold: tied[0].0, precision, recall }
     };
     sorted.chunk_by(|a, b| a.0 == b.0).map(cut).collect()
+}
+
+fn of(label: Option<&String>) -> String {
+    label.map_or("the most probable class".to_owned(), |label| format!("class {label:?}"))
 }
 
 fn position(label: &str, labels: &[String]) -> Result<usize, OperatingPointError> {

@@ -16,6 +16,8 @@ pub struct Report {
     pub top_k: Share,
     /// Pictures whose decided classes are exactly theirs.
     pub decided_right: Share,
+    /// Of the pictures for which the decision does not abstain, those whose most probable class is one of theirs.
+    pub answered_right: Share,
     /// Pictures for which the decision abstained.
     pub abstained: usize,
     /// Mean over classes of the recall.
@@ -60,6 +62,7 @@ impl Report {
         let k = k.clamp(1, labels.len().max(1));
         let classes: Vec<_> = labels.iter().enumerate().map(|(i, label)| ClassReport::of(answers, i, label)).collect();
         let count = |right: &dyn Fn(usize) -> bool| Share::of((0..pictures).filter(|&i| right(i)).count(), pictures);
+        let abstained = answers.abstained.iter().filter(|&&abstained| abstained).count();
         let hit = |i: usize, k: usize| answers.ranked[i].iter().take(k).any(|c| answers.known.targets[i].contains(c));
         Self {
             pictures,
@@ -67,7 +70,11 @@ impl Report {
             k,
             top_k: count(&|i| hit(i, k)),
             decided_right: count(&|i| sorted(&answers.chosen[i]) == sorted(&answers.known.targets[i])),
-            abstained: answers.abstained,
+            answered_right: Share::of(
+                (0..pictures).filter(|&i| !answers.abstained[i] && hit(i, 1)).count(),
+                pictures - abstained,
+            ),
+            abstained,
             balanced_accuracy: mean(classes.iter().filter_map(|class| class.recall.value)),
             macro_f1: mean(classes.iter().filter(|class| class.pictures > 0).filter_map(|class| class.f1)),
             mean_average_precision: mean(classes.iter().filter_map(|class| class.average_precision)),

@@ -1,7 +1,6 @@
-use serde::Serialize;
-
 use super::Known;
 use crate::adapter::Problem;
+use crate::serving::respond::ranked;
 
 /// Temperatures that are looked at. Where no picture is answered wrongly, the likelihood has no maximum.
 const MIN: f64 = 0.05;
@@ -9,31 +8,37 @@ const MAX: f64 = 20.0;
 /// Halvings of the interval in ln T: far below what an f32 can hold.
 const STEPS: usize = 60;
 
-/// A fitted temperature.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Temperature {
-    /// Divides the logits.
-    pub value: f32,
-    /// It is the end of what is looked at (0.05 to 20): the pictures do not tell more.
-    pub at_limit: bool,
+/// Pictures that tell no temperature.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no temperature fits: the best is at the end of what is looked at ({MIN} to {MAX}), for {right} of the {pictures} \
+     pictures have the right class as their most probable one, which does not tell how sure an answer should be; give \
+     more pictures to fit on, or leave --fit-temperature out"
+)]
+pub struct TemperatureError {
+    /// Pictures that were looked at.
+    pub pictures: usize,
+    /// Those that are answered rightly.
+    pub right: usize,
 }
 
-impl Temperature {
-    /// The temperature of the greatest likelihood (Guo et al. 2017). The negative log likelihood is convex in 1 / T, so
-    /// the sign of its slope tells on which side the minimum is.
-    pub fn fit(known: &Known<'_>) -> Self {
-        let (mut low, mut high) = (MIN.ln(), MAX.ln());
-        for _ in 0..STEPS {
-            let middle = f64::midpoint(low, high);
-            // A positive slope in 1 / T: less 1 / T, so a higher T, is likelier.
-            if slope(known, (-middle).exp()) > 0.0 { low = middle } else { high = middle }
-        }
-        let value = f64::midpoint(low, high).exp();
-        let at_limit = !(MIN * 1.001..=MAX / 1.001).contains(&value);
-        #[expect(clippy::cast_possible_truncation, reason = "between 0.05 and 20")]
-        let value = value as f32;
-        Self { value, at_limit }
+/// The temperature of the greatest likelihood (Guo et al. 2017). The negative log likelihood is convex in 1 / T, so the
+/// sign of its slope tells on which side the minimum is.
+pub fn fit_temperature(known: &Known<'_>) -> Result<f32, TemperatureError> {
+    let (mut low, mut high) = (MIN.ln(), MAX.ln());
+    for _ in 0..STEPS {
+        let middle = f64::midpoint(low, high);
+        // A positive slope in 1 / T: less 1 / T, so a higher T, is likelier.
+        if slope(known, (-middle).exp()) > 0.0 { low = middle } else { high = middle }
     }
+    let value = f64::midpoint(low, high).exp();
+    if !(MIN * 1.001..=MAX / 1.001).contains(&value) {
+        let rows = known.logits.rows().into_iter().zip(known.targets);
+        let right = rows.filter(|(row, targets)| ranked(&row.to_vec()).first().is_some_and(|c| targets.contains(c)));
+        return Err(TemperatureError { pictures: known.targets.len(), right: right.count() });
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "between 0.05 and 20")]
+    Ok(value as f32)
 }
 
 /// d NLL / d β at β = 1 / T, not divided by the number of pictures.

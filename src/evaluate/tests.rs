@@ -64,8 +64,8 @@ fn compare(golden: &Golden, problem: Problem, decision: &Decision) -> Report {
     }
     near(report.macro_f1, Some(golden.macro_f1), "macro F1");
     near(Some(report.calibration.negative_log_likelihood), Some(golden.nll), "likelihood");
-    let fitted = Temperature::fit(&known);
-    assert!((f64::from(fitted.value) / golden.temperature - 1.0).abs() < 1e-5 && !fitted.at_limit, "{fitted:?}");
+    let fitted = fit_temperature(&known).expect("there is one");
+    assert!((f64::from(fitted) / golden.temperature - 1.0).abs() < 1e-5, "{fitted:?}");
     report
 }
 
@@ -120,8 +120,9 @@ fn certainty_is_neither_a_tie_nor_endless() {
 fn what_is_always_right_has_no_temperature() {
     let (logits, targets) = (matrix(&[vec![1.0, 0.0], vec![0.0, 1.0]]), [vec![0], vec![1]]);
     let known = Known::new(&logits, &targets, Problem::SingleLabel).expect("they fit");
-    let fitted = Temperature::fit(&known);
-    assert!(fitted.at_limit && (fitted.value - 0.05).abs() < 1e-6, "{fitted:?}");
+    let error = fit_temperature(&known).expect_err("there is none");
+    assert_eq!(error, TemperatureError { pictures: 2, right: 2 });
+    assert!(error.to_string().contains("(0.05 to 20)"), "{error}");
 }
 
 /// Five pictures with probability 0.9, 0.8, 0.7, 0.6, 0.4 of class "1".
@@ -133,13 +134,17 @@ fn graded(of_class: [bool; 5]) -> (Array2<f32>, Vec<Vec<usize>>) {
 fn fit(point: &str, of_class: [bool; 5], decision: &mut Decision) -> Result<Vec<Fitted>, OperatingPointError> {
     let (logits, targets) = graded(of_class);
     let known = Known::new(&logits, &targets, Problem::SingleLabel).expect("they fit");
-    let answers = Answers::new(known, 1.0, decision);
-    let point: OperatingPoint = point.parse().expect("a point");
-    let fitted = point.fit(&answers, &names(2), decision)?;
+    let points: Vec<OperatingPoint> = point.split(' ').map(|point| point.parse().expect("a point")).collect();
+    let fitted = fit_all(&points, known, 1.0, &names(2), decision)?;
     let after = Answers::new(known, 1.0, decision);
-    for class in fitted.iter().filter(|fitted| fitted.label.is_some()) {
-        let report = Report::new(&after, &names(2), 1);
-        assert_eq!((report.classes[1].precision, report.classes[1].recall), (class.precision, class.recall));
+    let report = Report::new(&after, &names(2), 1);
+    for fitted in &fitted {
+        let held = Held::of(fitted, &report);
+        assert_eq!(held.reached, if matches!(fitted.goal, Goal::Recall(_)) { fitted.recall } else { fitted.precision });
+        assert!(held.holds);
+        if fitted.label.is_some() {
+            assert_eq!((report.classes[1].precision, report.classes[1].recall), (fitted.precision, fitted.recall));
+        }
     }
     Ok(fitted)
 }
@@ -158,6 +163,41 @@ fn thresholds_by_hand() {
     let fitted = fit("precision=0.8", of_class, &mut decision).expect("reached");
     assert!((decision.abstain_below.expect("a limit") - 0.6).abs() < 1e-6, "{fitted:?}");
     assert_eq!((decision.rule, fitted[0].precision.part), (Rule::Argmax, 4));
+}
+
+/// Where the adapter abstains a class is not found: its threshold is fitted on what is left, in whichever order the
+/// points are given.
+#[test]
+fn abstaining_and_a_threshold_fit_together() {
+    let of_class = [true, true, true, false, false];
+    let (mut decision, mut turned) = (ARGMAX, ARGMAX);
+    let fitted = fit("recall=0.6:1 precision=1", of_class, &mut decision).expect("reached");
+    assert_eq!(fitted, fit("precision=1 recall=0.6:1", of_class, &mut turned).expect("reached"));
+    assert_eq!(decision, turned);
+    assert_eq!(fitted[0].label, None);
+    assert!((decision.abstain_below.expect("a limit") - 0.7).abs() < 1e-6, "{decision:?}");
+    assert!((decision.thresholds[1] - 0.8).abs() < 1e-6, "{decision:?}");
+
+    let of_class = [true, false, true, true, false];
+    let error = fit("precision=1 recall=1:1", of_class, &mut ARGMAX.clone()).expect_err("it abstains below 0.9");
+    assert!(error.to_string().contains("the highest is 0.3333, for the adapter abstains"), "{error}");
+    let twice = fit("precision=0.5:1 recall=0.5:1", of_class, &mut ARGMAX.clone());
+    assert_eq!(twice, Err(OperatingPointError::Twice("class \"1\"".into())));
+}
+
+#[test]
+fn a_goal_holds_unless_the_interval_is_below_it() {
+    let (logits, targets) = graded([true, true, true, false, false]);
+    let known = Known::new(&logits, &targets, Problem::SingleLabel).expect("they fit");
+    let report = Report::new(&Answers::new(known, 1.0, &ARGMAX), &names(2), 1);
+    let held = |goal: f64| {
+        let nothing = Share::of(0, 0);
+        let fitted =
+            Fitted { goal: Goal::Precision(goal), label: None, threshold: 0.5, precision: nothing, recall: nothing };
+        Held::of(&fitted, &report)
+    };
+    // Four of five are right: Wilson's interval is 0.38 to 0.96.
+    assert_eq!((held(0.9).reached.part, held(0.9).holds, held(0.99).holds), (4, true, false));
 }
 
 #[test]

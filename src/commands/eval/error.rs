@@ -5,7 +5,7 @@ use crate::backbone::BackboneError;
 use crate::commands::file::Exists;
 use crate::commands::{BadFiles, ReadError};
 use crate::engine::EngineError;
-use crate::evaluate::{KnownError, OperatingPointError};
+use crate::evaluate::{KnownError, OperatingPointError, TemperatureError};
 use crate::train::data::DataError;
 
 /// Why there are no figures.
@@ -56,9 +56,20 @@ pub enum Error {
     /// A threshold that cannot be fitted.
     #[error(transparent)]
     OperatingPoint(#[from] OperatingPointError),
+    /// Pictures that tell no temperature.
+    #[error(transparent)]
+    Temperature(#[from] TemperatureError),
     /// The adapter's file exists.
     #[error(transparent)]
     Exists(#[from] Exists),
+    /// What was fitted makes a file that no server takes.
+    #[error("{}: nothing is written, for a server would refuse it: {source}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Every fault.
+        source: AdapterError,
+    },
     /// The adapter cannot be written.
     #[error("{}: {source}", path.display())]
     Write {

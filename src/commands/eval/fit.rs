@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{Args, Error};
 use crate::adapter::Adapter;
-use crate::evaluate::{Answers, Fitted, Known, Temperature};
+use crate::evaluate::{Fitted, Known, fit_all, fit_temperature};
 
 /// What was fitted on the validation split, and on how much.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -11,8 +11,8 @@ pub struct Fits {
     /// Pictures.
     pub pictures: usize,
     /// If it was asked for.
-    pub temperature: Option<Temperature>,
-    /// In the order in which they were asked for.
+    pub temperature: Option<f32>,
+    /// Those of no class first.
     pub operating_points: Vec<Fitted>,
 }
 
@@ -20,24 +20,31 @@ pub struct Fits {
 pub fn fit(known: &Known<'_>, args: &Args, adapter: &mut Adapter) -> Result<Fits, Error> {
     let mut fits = Fits { pictures: known.targets.len(), ..Fits::default() };
     if args.fit_temperature {
-        let fitted = Temperature::fit(known);
-        adapter.temperature = fitted.value;
-        fits.temperature = Some(fitted);
+        adapter.temperature = fit_temperature(known)?;
+        fits.temperature = Some(adapter.temperature);
     }
-    for point in &args.operating_points {
-        let answers = Answers::new(*known, adapter.temperature, &adapter.decision);
-        fits.operating_points.extend(point.fit(&answers, &adapter.labels, &mut adapter.decision)?);
-    }
+    let (points, decision) = (&args.operating_points, &mut adapter.decision);
+    fits.operating_points = fit_all(points, *known, adapter.temperature, &adapter.labels, decision)?;
     note(&mut adapter.lineage, &fits);
     Ok(fits)
 }
+
+/// Operating points that a lineage lists; its bytes have a limit, and the decision has all thresholds.
+const POINTS_LISTED_MAX: usize = 64;
 
 /// The lineage says what was fitted after training. One that is no object is kept inside.
 fn note(lineage: &mut Value, fits: &Fits) {
     if !lineage.is_object() {
         *lineage = if lineage.is_null() { json!({}) } else { json!({"before": lineage.take()}) };
     }
-    lineage["fitted_on_validation"] = serde_json::to_value(fits).unwrap_or_default();
+    let Fits { pictures, temperature, operating_points } = fits;
+    let listed = &operating_points[..operating_points.len().min(POINTS_LISTED_MAX)];
+    lineage["fitted_on_validation"] = json!({
+        "pictures": pictures,
+        "temperature": temperature,
+        "operating_points": listed,
+        "more_operating_points": operating_points.len() - listed.len(),
+    });
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::file::{read as read_file, spare};
 use crate::adapter::format::{self, AdapterFile, Limits, Target};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{self, Backbone, LoadOptions, Loaded};
+use crate::durable::replace;
 use crate::engine::{self, Backend, EngineKind, EngineSettings, Form};
 use crate::evaluate::{Answers, Known, OperatingPoint, Report};
 use crate::train::data::{self, Dataset, Example, Split};
@@ -64,8 +65,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
     let layout = Layout::of(&backbone.shape);
     let backbone = Arc::new(backbone);
-    let mut file = read_adapter(args, &backbone, &layout)?;
-    let backend = engine::open(args.engine, backbone, weights, &args.settings)?;
+    let Backbone { shape, fingerprint, .. } = &*backbone;
+    let target = Target { shape, layout: &layout, fingerprint, limits: Limits::default() };
+    let mut file = read_adapter(args, &target)?;
+    let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     let mut bench = Bench::new(&*backend, &file.adapter, &data, args)?;
     let fits = if args.fit_temperature || !args.operating_points.is_empty() {
         let asked = bench.ask(data.of(Split::Validation), Split::Validation)?;
@@ -77,7 +80,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let report = report(asked.known(file.adapter.problem)?, &file.adapter, args.top_k);
     if let Some(out) = &args.out {
         let bytes = format::write(&file, &layout);
-        std::fs::write(out, bytes).map_err(|source| Error::Write { path: out.clone(), source })?;
+        format::read(&bytes, &target).map_err(|source| Error::Refused { path: out.clone(), source })?;
+        replace(out, &bytes).map_err(|error| Error::Write { path: out.clone(), source: error.source })?;
     }
     print::print(args, &backend.describe(), &fits, &report, asked.bad.len());
     Ok(ExitCode::SUCCESS)
@@ -87,11 +91,9 @@ fn report(known: Known<'_>, adapter: &Adapter, top_k: usize) -> Report {
     Report::new(&Answers::new(known, adapter.temperature, &adapter.decision), &adapter.labels, top_k)
 }
 
-fn read_adapter(args: &Args, backbone: &Backbone, layout: &Layout) -> Result<AdapterFile, Error> {
+fn read_adapter(args: &Args, target: &Target<'_>) -> Result<AdapterFile, Error> {
     let bytes = read_file(&args.adapter, super::ADAPTER_BYTES_MAX)?;
-    let Backbone { shape, fingerprint, .. } = backbone;
-    let target = Target { shape, layout, fingerprint, limits: Limits::default() };
-    format::read(&bytes, &target).map_err(|source| Error::Adapter { path: args.adapter.clone(), source })
+    format::read(&bytes, target).map_err(|source| Error::Adapter { path: args.adapter.clone(), source })
 }
 
 /// An adapter that is ready to be asked.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Args, Fits};
 use crate::engine::Description;
-use crate::evaluate::{Fitted, Report, Share};
+use crate::evaluate::{Fitted, Goal, Held, Report, Share};
 use crate::table::table;
 
 /// What a program reads.
@@ -16,6 +16,7 @@ struct Printed<'a> {
     engine: &'a Description,
     bad_files: usize,
     fitted: Option<&'a Fits>,
+    held: Vec<Held>,
     out: Option<&'a Path>,
     #[serde(flatten)]
     report: &'a Report,
@@ -31,13 +32,15 @@ pub fn print(args: &Args, engine: &Description, fits: &Fits, report: &Report, ba
             engine,
             bad_files,
             fitted: (fits.pictures > 0).then_some(fits),
+            held: fits.operating_points.iter().map(|point| Held::of(point, report)).collect(),
             out: args.out.as_deref(),
             report,
         };
         println!("{}", serde_json::to_string_pretty(&printed).expect("our own types have string keys only"));
         return;
     }
-    fitted(fits).into_iter().for_each(|line| println!("{line}"));
+    let held = fits.operating_points.iter().map(|point| held(&Held::of(point, report), args.split.name()));
+    fitted(fits).into_iter().chain(held).for_each(|line| println!("{line}"));
     println!("{}", figures(report, args.split.name()));
     println!("{}", classes(report));
     if let Some(out) = &args.out {
@@ -48,16 +51,28 @@ pub fn print(args: &Args, engine: &Description, fits: &Fits, report: &Report, ba
 fn fitted(fits: &Fits) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(temperature) = fits.temperature {
-        let limit =
-            if temperature.at_limit { ", the end of what is looked at: too few wrong answers to tell" } else { "" };
-        lines.push(format!("temperature {:.4}{limit} (on {} validation pictures)", temperature.value, fits.pictures));
+        lines.push(format!("temperature {temperature:.4} (on {} validation pictures)", fits.pictures));
     }
-    let point = |Fitted { label, threshold, precision, recall }: &Fitted| {
-        let of = label.as_ref().map_or("abstain below".to_owned(), |label| format!("{label}: threshold"));
+    let point = |Fitted { label, threshold, precision, recall, .. }: &Fitted| {
+        let of = label.as_ref().map_or("abstain below".to_owned(), |label| format!("{}: threshold", printable(label)));
         format!("{of} {threshold:.4}: precision {}, recall {} on validation", share(precision), share(recall))
     };
     lines.extend(fits.operating_points.iter().map(point));
     lines
+}
+
+/// Whether the other pictures speak against what was to be reached.
+fn held(held: &Held, split: &str) -> String {
+    let Held { goal, label, reached, holds } = held;
+    let what = if matches!(goal, Goal::Precision(_)) { "precision" } else { "recall" };
+    let of = label.as_ref().map_or(String::new(), |label| format!("{}: ", printable(label)));
+    let holds = if *holds { "holds within its binomial interval" } else { "does not hold: it is above the interval" };
+    format!("{of}{what} {} on {split}: the goal {} {holds}", share(reached), percent(Some(goal.share())))
+}
+
+/// A file's text must not steer the terminal.
+fn printable(label: &str) -> String {
+    label.replace(char::is_control, "\u{fffd}")
 }
 
 fn figures(report: &Report, split: &str) -> String {
@@ -68,6 +83,7 @@ fn figures(report: &Report, split: &str) -> String {
         ("top 1 accuracy", share(&report.top1)),
         (&*top_k, share(&report.top_k)),
         ("decided exactly right", share(&report.decided_right)),
+        ("right where it does not abstain", share(&report.answered_right)),
         ("abstained", report.abstained.to_string()),
         ("balanced accuracy", percent(report.balanced_accuracy)),
         ("macro F1", percent(report.macro_f1)),
@@ -82,7 +98,7 @@ fn figures(report: &Report, split: &str) -> String {
 fn classes(report: &Report) -> String {
     let titles = ["class", "pictures", "precision", "recall", "F1", "average precision", "AUROC"];
     let row = |class: &crate::evaluate::ClassReport| {
-        let counts = vec![class.label.replace(char::is_control, "\u{fffd}"), class.pictures.to_string()];
+        let counts = vec![printable(&class.label), class.pictures.to_string()];
         let shares = [class.precision.value, class.recall.value, class.f1, class.average_precision, class.auroc];
         counts.into_iter().chain(shares.map(percent)).collect()
     };
