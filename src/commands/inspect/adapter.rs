@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::lineage;
+
 use crate::adapter::format::{Limits, Range, Summary, Target, ValidationReport, report};
 use crate::adapter::{Layout, Rule};
 use crate::backbone::Backbone;
@@ -50,7 +52,10 @@ impl Description {
             let of = format!("{} of {}, {} values", coverage.present, coverage.expected, coverage.values);
             rows.push(("rescale tensors", of));
         }
-        rows.into_iter().map(|(name, value)| vec![name.to_owned(), printable(&value)]).collect()
+        let mut rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), printable(&value)]).collect();
+        let lineage = self.report.summary.as_ref().and_then(|summary| summary.lineage.as_ref());
+        rows.extend(lineage.map_or(Vec::new(), lineage::rows));
+        rows
     }
 }
 
@@ -67,7 +72,7 @@ impl fmt::Display for Description {
 }
 
 /// A file's text must not steer the terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
@@ -91,7 +96,6 @@ fn summarised(summary: &Summary) -> Vec<(&'static str, String)> {
         ("mean, std", summary.preprocess.as_ref().map_or("?".into(), |p| format!("{:?}, {:?}", p.mean, p.std))),
         ("temperature", summary.temperature.map_or("?".into(), |t| t.to_string())),
         ("probe", format!("{} pictures", summary.probe_pictures)),
-        ("lineage", summary.lineage.as_ref().map_or("?".into(), ToString::to_string)),
         ("unknown keys", if summary.extra_keys.is_empty() { "none".into() } else { summary.extra_keys.join(", ") }),
     ]
 }

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod backbone;
+mod lineage;
 
 use std::fmt::Display;
 use std::path::PathBuf;
