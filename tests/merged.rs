@@ -24,20 +24,24 @@ fn adapter(backbone: &Backbone, pooling: Pooling, size: usize) -> Adapter {
     Adapter { pooling, head, preprocess, ..adapter }
 }
 
-/// Writes the adapter, exports it, and says what went wrong.
+/// Exports the adapter, and says what went wrong.
 fn export(backbone: &Path, adapter: Adapter, names: Names, out: &Path) -> Result<(), String> {
+    run(&args(backbone, adapter, names, out)).map(drop).map_err(|error| error.to_string())
+}
+
+/// Writes the adapter beside the folder that it is to be exported to.
+fn args(backbone: &Path, adapter: Adapter, names: Names, out: &Path) -> Args {
     let loaded = load(backbone, &LoadOptions::default()).expect("a backbone");
     let file = AdapterFile { adapter, probe: None, extra: Default::default() };
     let path = out.with_extension("safetensors");
     std::fs::write(&path, format::write(&file, &Layout::of(&loaded.backbone.shape))).expect("written");
-    let args = Args {
+    Args {
         backbone: backbone.into(),
         load: LoadOptions::default(),
         adapter: path,
         out: Out::Merged { folder: out.into(), names },
         force: false,
-    };
-    run(&args).map(drop).map_err(|error| error.to_string())
+    }
 }
 
 fn logits(loaded: Loaded, adapter: Adapter, pictures: &[Pixels]) -> Vec<f32> {
@@ -130,4 +134,21 @@ fn a_folder_with_something_in_it_is_left_alone() {
     let error = export(&folder, adapter, Names::Timm, &out).expect_err("refused");
     assert!(error.contains("not empty"), "{error}");
     assert_eq!(std::fs::read_dir(&out).expect("there").count(), 1);
+}
+
+#[test]
+fn a_folder_that_has_something_is_written_into_by_force_only() {
+    let folder = Path::new(DATA).join("hf-vit");
+    let loaded = load(&folder, &LoadOptions::default()).expect("a backbone");
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let merged = out.path().join("merged");
+    let adapter = adapter(&loaded.backbone, Pooling::Cls, 16);
+    let mut args = args(&folder, adapter, Names::HuggingFace, &merged);
+    run(&args).expect("a new folder");
+    std::fs::write(merged.join("config.json"), "{}").expect("written");
+    let error = run(&args).expect_err("not empty").to_string();
+    assert!(error.contains("--force"), "{error}");
+    args.force = true;
+    run(&args).expect("by force");
+    load(&merged, &LoadOptions::default()).expect("a whole checkpoint");
 }

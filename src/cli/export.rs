@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
 
-    /// Replace the ONNX file if it exists
+    /// Replace files that exist
     #[arg(long)]
     force: bool,
 

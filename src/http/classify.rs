@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::counted::Counted;
 use super::error::{ApiError, ErrorBody, ErrorType};
+use super::faults::quoted;
 use super::json::Json;
 use super::lanes::InactivePermit;
 use super::params::{self, ClassifyManyQuery, ClassifyQuery, Named, Params};
@@ -142,7 +143,7 @@ async fn find_all(app: &App, tasks: &str) -> Result<Found, ApiError> {
     for text in tasks.split(',') {
         let one = params::task_at_version(text.trim())?;
         if asked.contains(&one) {
-            return Err(ApiError::malformed(format!("`{text}` is asked for twice")));
+            return Err(ApiError::malformed(format!("{} is asked for twice", quoted(text))));
         }
         if asked.len() == app.requests.rows_max {
             return Err(too_many_rows(asked.len() + 1, app.requests.rows_max));

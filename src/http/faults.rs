@@ -1,6 +1,7 @@
 //! What the rooms below call their faults, in the words of HTTP.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::http::HeaderValue;
 
 use super::error::{ApiError, Detail, ErrorType};
 use crate::adapter::format::{AdapterError, Problem};
@@ -146,12 +147,32 @@ impl From<TaskNameError> for ApiError {
     }
 }
 
-impl From<QueryRejection> for ApiError {
-    fn from(error: QueryRejection) -> Self {
-        let text = error.body_text();
-        let why = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        Self::malformed(format!("the query cannot be read: {}", plain(why)))
-    }
+/// Says what is wrong with a query, and with which value.
+pub fn bad_query(query: &str, error: &QueryRejection) -> ApiError {
+    let text = error.body_text();
+    let why = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    let key = why.split(": ").next().unwrap_or_default();
+    let is_pair = |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| name == key);
+    // The parser names what it does not know.
+    let pair = query.split('&').find(is_pair).filter(|_| !why.contains("unknown "));
+    let given = pair.map_or(String::new(), |pair| format!(" ({} was given)", quoted(pair)));
+    ApiError::malformed(format!("the query cannot be read: {}{given}", plain(why)))
+}
+
+/// Characters of a client's own value that a sentence repeats.
+const QUOTE_CHARS_MAX: usize = 80;
+
+/// A client's own value as a sentence repeats it: cut when it is long, and with nothing in it that steers a terminal.
+pub fn quoted(value: &str) -> String {
+    let escape = |c: char| if matches!(c, '"' | '\'') { c.to_string() } else { c.escape_debug().to_string() };
+    let shown: String = value.chars().take(QUOTE_CHARS_MAX).map(escape).collect();
+    let more = if value.chars().nth(QUOTE_CHARS_MAX).is_some() { "…" } else { "" };
+    format!("`{shown}{more}`")
+}
+
+/// The same for a header's bytes.
+pub fn quoted_header(value: &HeaderValue) -> String {
+    quoted(&String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// A parser's words as a person would say them.

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::error::{ApiError, ErrorType};
+use super::faults::{bad_query, quoted, quoted_header};
 use super::trace::Trace;
 use crate::engine::Form;
 use crate::registry::TaskName;
@@ -121,7 +122,8 @@ impl<T: DeserializeOwned + 'static, S: Send + Sync> FromRequestParts<S> for Para
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self(Query::<T>::try_from_uri(&parts.uri)?.0))
+        let query = Query::<T>::try_from_uri(&parts.uri);
+        Ok(Self(query.map_err(|why| bad_query(parts.uri.query().unwrap_or_default(), &why))?.0))
     }
 }
 
@@ -158,10 +160,7 @@ pub fn task(text: &str) -> Result<TaskName, ApiError> {
 pub fn version(text: &str) -> Result<u64, ApiError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok()).flatten();
-    number.ok_or_else(|| {
-        let text: String = text.chars().take(80).collect();
-        ApiError::malformed(format!("`{text}` is no version: use its number, in digits"))
-    })
+    number.ok_or_else(|| ApiError::malformed(format!("{} is no version: use its number, in digits", quoted(text))))
 }
 
 /// One entry of `?tasks=`: a task, perhaps with `@` and a version.
@@ -178,8 +177,9 @@ pub fn answer(top_k: Option<usize>, threshold: Option<f32>) -> Result<Answer, Ap
     if top_k == 0 {
         return Err(ApiError::malformed("top_k is 0: ask for at least one class"));
     }
-    if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
-        return Err(ApiError::malformed("threshold is a probability: use a number from 0 to 1"));
+    if let Some(threshold) = threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
+        let message = format!("threshold is {threshold:?}, and a probability: use a number from 0 to 1");
+        return Err(ApiError::malformed(message));
     }
     Ok(Answer { top_k, threshold })
 }
@@ -198,12 +198,16 @@ pub fn deadline(
             .to_str()
             .ok()
             .and_then(|text| text.parse().ok())
-            .ok_or_else(|| ApiError::malformed(format!("{TIMEOUT} is no number of milliseconds")))?,
+            .ok_or_else(|| ApiError::malformed(not_milliseconds(value)))?,
     };
     if asked == 0 {
         return Err(ApiError::malformed("a timeout of 0 ms answers nothing: allow at least 1"));
     }
     Ok(Some(trace.started() + Duration::from_millis(asked).min(cap)))
+}
+
+fn not_milliseconds(value: &HeaderValue) -> String {
+    format!("{TIMEOUT} is {}, no number of milliseconds: give a whole number, in digits", quoted_header(value))
 }
 
 #[cfg(test)]
@@ -228,6 +232,25 @@ mod tests {
         assert!(answer(None, Some(f32::NAN)).is_err());
         assert!(answer(None, Some(-0.1)).is_err());
         assert!(answer(Some(0), None).is_err());
+    }
+
+    #[test]
+    fn a_refusal_repeats_the_value_but_not_all_of_a_long_one() {
+        let message = |text: &str| version(text).expect_err("no version").message;
+        assert_eq!(message("two"), "`two` is no version: use its number, in digits");
+        assert!(message("\u{1b}[2J").starts_with("`\\u{1b}[2J` is"), "{}", message("\u{1b}[2J"));
+        assert!(message(&"x".repeat(9000)).len() < 200);
+        assert!(answer(None, Some(1.5)).expect_err("none").message.starts_with("threshold is 1.5, and a probability"));
+        let read = |query: &str| {
+            let uri = format!("/?{query}").parse().expect("an address");
+            let error = Query::<ClassifyQuery>::try_from_uri(&uri).expect_err("no query");
+            bad_query(query, &error).message
+        };
+        assert_eq!(
+            read("logits=true&top_k=five"),
+            "the query cannot be read: top_k: give a whole number, in digits (`top_k=five` was given)"
+        );
+        assert!(read("topk=5").contains("unknown field `topk`"), "{}", read("topk=5"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::error::ApiError;
+use super::faults::quoted;
 use super::{encoded, off_runtime};
 
 /// The pictures of a body, and whether the form of the request allows more than one.
@@ -46,8 +47,8 @@ async fn from_form(kind: Option<HeaderValue>, bytes: Bytes, count_max: usize) ->
     let mut files = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|e| broken(e.body_text()))? {
         if field.name() != Some("image") {
-            let name: String = field.name().unwrap_or_default().chars().take(80).collect();
-            return Err(ApiError::malformed(format!("the form has a field `{name}`: use `image` for every picture")));
+            let name = quoted(field.name().unwrap_or_default());
+            return Err(ApiError::malformed(format!("the form has a field {name}: use `image` for every picture")));
         }
         files.push(field.bytes().await.map_err(|e| broken(e.body_text()))?);
         if files.len() > count_max {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::error::{ApiError, ErrorType};
+use super::faults::quoted_header;
 use super::trace::Trace;
 use crate::serving::BytesPermit;
 
@@ -49,7 +50,9 @@ pub async fn receive(
 fn announced(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
     let length = value.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or_else(|| ApiError::malformed("Content-Length is no number"))
+    length
+        .map(Some)
+        .ok_or_else(|| ApiError::malformed(format!("Content-Length is {}, no number", quoted_header(value))))
 }
 
 async fn read(body: Body, announced: usize, bytes_max: usize) -> Result<Bytes, ApiError> {

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::App;
 use super::error::{ApiError, ErrorBody, uploaded};
+use super::faults::quoted_header;
 use super::json::Json;
 use super::params::{ActivateQuery, ListQuery, Named, NamedVersion, Params, UploadQuery};
 use super::receive::receive;
@@ -280,7 +281,8 @@ fn log(trace: &Trace, change: &str, task: &TaskName, version: Option<u64>, hash:
 
 fn if_match(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| ApiError::malformed("If-Match is no ETag"))?;
+    let text =
+        value.to_str().map_err(|_| ApiError::malformed(format!("If-Match is {}, no ETag", quoted_header(value))))?;
     Ok(Some(text.to_owned()))
 }
 

@@ -15,6 +15,7 @@ use super::{ADAPTER_BYTES_MAX, Error};
 use crate::adapter::Layout;
 use crate::adapter::format::{self, Limits};
 use crate::backbone::{LoadOptions, Loaded, load};
+use crate::durable::replace;
 use crate::engine::onnx::Dialect;
 use merged::Checkpoint;
 
@@ -36,7 +37,7 @@ pub struct Args {
 pub enum Out {
     /// An ordinary checkpoint with the adapter merged in.
     Merged {
-        /// A new or empty folder.
+        /// A new or empty folder, unless what it has may be replaced.
         folder: PathBuf,
         /// Whose names.
         names: Names,
@@ -65,7 +66,7 @@ pub enum ExportError {
     #[error(transparent)]
     Exists(#[from] Exists),
     /// A folder with something in it.
-    #[error("{}: the folder is not empty; give a new one", .0.display())]
+    #[error("{}: the folder is not empty; give a new one, or --force to replace what is in it", .0.display())]
     NotEmpty(PathBuf),
     /// A file that is no adapter of this backbone.
     #[error("{}: {source}", path.display())]
@@ -98,21 +99,22 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     match &args.out {
         Out::Merged { folder, names } => {
             let checkpoint = Checkpoint::of(&backbone, &weights, &adapter, *names).map_err(ExportError::from)?;
-            write(folder, &checkpoint)?;
+            write(folder, &checkpoint, args.force)?;
         }
         Out::Onnx { file, dialect } => onnx::write(file, *dialect, &backbone, weights, &adapter, &bytes)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(folder: &Path, checkpoint: &Checkpoint) -> Result<(), ExportError> {
+/// With `force` the checkpoint's files are replaced and others stay.
+fn write(folder: &Path, checkpoint: &Checkpoint, force: bool) -> Result<(), ExportError> {
     std::fs::create_dir_all(folder).map_err(io(folder))?;
-    if std::fs::read_dir(folder).map_err(io(folder))?.next().is_some() {
+    if !force && std::fs::read_dir(folder).map_err(io(folder))?.next().is_some() {
         return Err(ExportError::NotEmpty(folder.to_owned()));
     }
     for (name, bytes) in &checkpoint.files {
         let path = folder.join(name);
-        std::fs::write(&path, bytes).map_err(io(&path))?;
+        replace(&path, bytes).map_err(|error| io(&path)(error.source))?;
         println!("{} ({} bytes)", path.display(), bytes.len());
     }
     let folder = folder.display();
