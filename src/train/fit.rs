@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use super::job::Job;
 use super::learner::{LearnError, Learner};
 use super::sampler::order;
@@ -13,6 +15,8 @@ pub trait Watch {
     fn stepped(&mut self, progress: &Progress<'_>) -> Next;
     /// Called after every epoch, before its state is kept.
     fn epoch_done(&mut self, record: &EpochRecord);
+    /// Whether somebody wants the run to stop; asked while the validation split is looked at.
+    fn is_asked_to_stop(&self) -> bool;
     /// Keeps the state, so that the run can go on from it.
     fn keep(&mut self, state: &State) -> Result<(), Self::Error>;
 }
@@ -74,7 +78,11 @@ pub fn fit<W: Watch>(
         if epoch(job, &mut learner, state, watch)? == End::Stopped {
             return Ok(End::Stopped);
         }
-        let validation = learner.validate(&state.parameters)?;
+        let ControlFlow::Continue(validation) = learner.validate(&state.parameters, &|| watch.is_asked_to_stop())?
+        else {
+            watch.keep(state).map_err(FitError::Keep)?;
+            return Ok(End::Stopped);
+        };
         if validation.is_some_and(|scores| !scores.loss.is_finite()) {
             let (at, rate) = (&state.at, job.recipe.schedule.rate(state.at.epoch, job.recipe.learning_rate));
             return Err(LearnError::NotFinite { epoch: at.epoch + 1, step: at.step, rate }.into());
@@ -96,8 +104,8 @@ fn epoch<W: Watch>(
     let (classes, seed) = (job.task.labels.len(), job.recipe.seed);
     let order = order(job.recipe.sampler, &job.train, classes, seed, state.at.epoch);
     let steps = order.len().div_ceil(job.recipe.batch_size);
-    for examples in order.chunks(job.recipe.batch_size).skip(state.at.step) {
-        let step = learner.step(state, examples)?;
+    for draws in order.chunks(job.recipe.batch_size).skip(state.at.step) {
+        let step = learner.step(state, draws)?;
         state.at.step += 1;
         #[expect(clippy::cast_precision_loss, reason = "pictures of a step are far fewer than 2^52")]
         let sum = step.loss * step.pictures as f64;
@@ -139,13 +147,15 @@ mod tests {
 
     use super::*;
     use crate::train::consistency::{Consistency, Mode};
-    use crate::train::recipe::{Method, Recipe};
+    use crate::train::recipe::{Method, Recipe, Sampler};
     use crate::train::testing;
 
     /// Stops after that many steps, if ever; holds what was kept last.
     #[derive(Default)]
     struct Follow {
         steps_left: Option<usize>,
+        /// Asks to stop while this epoch is validated, counted from 0.
+        stop_in: Option<usize>,
         records: Vec<EpochRecord>,
         kept: Option<State>,
     }
@@ -160,6 +170,10 @@ mod tests {
 
         fn epoch_done(&mut self, record: &EpochRecord) {
             self.records.push(record.clone());
+        }
+
+        fn is_asked_to_stop(&self) -> bool {
+            self.stop_in == Some(self.records.len())
         }
 
         fn keep(&mut self, state: &State) -> Result<(), Infallible> {
@@ -193,6 +207,35 @@ mod tests {
             assert_eq!(run(&job, &mut kept, None).0, End::Complete);
             assert_eq!(kept, whole, "{steps}");
         }
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_while_it_validates_ends_as_if_it_had_not() {
+        let job = testing::job(everything);
+        let mut whole = State::initial(&job);
+        run(&job, &mut whole, None);
+        let (mut state, mut follow) = (State::initial(&job), Follow { stop_in: Some(1), ..Follow::default() });
+        let end = fit(&job, &mut *testing::engine(&job), &mut state, &mut follow).expect("it trains");
+        let mut kept = follow.kept.expect("what was stopped is kept");
+        assert_eq!((end, kept.at.epoch, kept.at.step), (End::Stopped, 1, 3));
+        assert_eq!(run(&job, &mut kept, None).0, End::Complete);
+        assert_eq!(kept, whole);
+    }
+
+    /// A class is drawn again and again: each time cut out and mirrored anew, and alike after a stop.
+    #[test]
+    fn a_balanced_run_that_is_stopped_ends_as_if_it_had_not() {
+        let job = testing::job(|recipe| {
+            everything(recipe);
+            (recipe.sampler, recipe.random_crop) = (Sampler::Balanced, true);
+        });
+        let mut whole = State::initial(&job);
+        run(&job, &mut whole, None);
+        let mut first = State::initial(&job);
+        let (_, follow) = run(&job, &mut first, Some(4));
+        let mut kept = follow.kept.expect("what was stopped is kept");
+        run(&job, &mut kept, None);
+        assert_eq!(kept, whole);
     }
 
     #[test]

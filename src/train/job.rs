@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::augment::Augment;
 use super::data::{Dataset, Example, PictureCache};
@@ -8,6 +10,7 @@ use super::loss::Loss;
 use super::optimizer::Span;
 use super::parameters::Places;
 use super::recipe::{FitOn, Recipe};
+use crate::adapter::format::{self, AdapterFile, Limits, Target};
 use crate::adapter::{Layout, Pooling, Problem};
 use crate::backbone::{Backbone, PositionRule};
 use crate::image::Preprocess;
@@ -68,7 +71,7 @@ impl Job {
     ) -> Result<Self, JobError> {
         let mut faults = recipe.faults();
         faults.extend(data_faults(&data, &task));
-        faults.extend(fit_faults(&backbone, &task, &recipe));
+        faults.extend(weight_faults(&task, &recipe));
         if !faults.is_empty() {
             return Err(JobError(faults));
         }
@@ -79,7 +82,7 @@ impl Job {
         let layout = Layout::of(&backbone.shape);
         let classes = task.labels.len();
         let places = Places::new(&layout, classes, task.pooling.features(backbone.shape.width));
-        Ok(Self {
+        let job = Self {
             spans: places.spans(&layout, recipe.method),
             loss: Loss::new(task.problem, recipe.label_smoothing, &recipe.class_weight, &train, classes),
             augment: Augment::new(&task.preprocess, recipe.flip, recipe.random_crop),
@@ -92,7 +95,21 @@ impl Job {
             pictures,
             pixels_bytes_max,
             places,
-        })
+        };
+        let faults = job.file_faults();
+        if faults.is_empty() { Ok(job) } else { Err(JobError(faults)) }
+    }
+
+    /// What the server would refuse in the adapter's file, whatever is learned: the file of the parameters that training
+    /// starts from is read as the server reads it.
+    fn file_faults(&self) -> Vec<String> {
+        let parameters = self.places.initial(&self.layout, self.recipe.method, self.recipe.seed);
+        let adapter = self.adapter(&parameters, Value::Null);
+        let bytes = format::write(&AdapterFile { adapter, probe: None, extra: BTreeMap::new() }, &self.layout);
+        let Backbone { shape, fingerprint, .. } = &*self.backbone;
+        let target = Target { shape, layout: &self.layout, fingerprint, limits: Limits::default() };
+        let problems = format::read(&bytes, &target).err().map_or(Vec::new(), |error| error.problems());
+        problems.iter().take(FAULTS_MAX).map(refusal).collect()
     }
 
     /// Classes without a picture to train on, by name: the adapter will hardly ever answer with them.
@@ -132,15 +149,19 @@ fn data_faults(data: &Dataset, task: &Task) -> Vec<String> {
 /// One report lists no more of the same kind.
 const FAULTS_MAX: usize = 20;
 
-fn fit_faults(backbone: &Backbone, task: &Task, recipe: &Recipe) -> Vec<String> {
+/// What a server would say, and which flag helps.
+fn refusal(problem: &format::Problem) -> String {
+    let advice = match problem.place.split(['.', '[']).next().unwrap_or_default() {
+        "preprocess" => "give another --image-size",
+        "pooling" => "give another --pooling",
+        "labels" => "give the class another name",
+        _ => "give other classes",
+    };
+    format!("a server would refuse the adapter: {problem}; {advice}")
+}
+
+fn weight_faults(task: &Task, recipe: &Recipe) -> Vec<String> {
     let mut faults = Vec::new();
-    let (patch, size) = (backbone.shape.patch, task.preprocess.final_size());
-    if size == 0 || !size.is_multiple_of(patch) {
-        faults.push(format!("pictures of {size} pixels cannot be cut into patches of {patch}; give --image-size"));
-    }
-    if task.pooling != Pooling::Mean && backbone.shape.prefix_tokens == 0 {
-        faults.push("the backbone has no CLS token; use --pooling mean".to_owned());
-    }
     if let super::recipe::ClassWeight::Given(weights) = &recipe.class_weight {
         let classes = task.labels.len();
         if weights.len() != classes {
@@ -151,4 +172,39 @@ fn fit_faults(backbone: &Backbone, task: &Task, recipe: &Recipe) -> Vec<String> 
         }
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::testing;
+
+    fn refused(edit: impl FnOnce(&mut Task)) -> String {
+        testing::job_of(|_| (), edit).err().expect("a server would not take it").to_string()
+    }
+
+    #[test]
+    fn what_a_server_would_refuse_is_refused_before_anything_is_trained() {
+        let long = refused(|task| task.labels[1] = "x".repeat(257));
+        assert!(
+            long.contains("labels[1]: wrong length (expected 1 to 256 bytes, found 257); give the class"),
+            "{long}"
+        );
+        let twice = refused(|task| task.labels[1] = task.labels[0].clone());
+        assert!(twice.contains("labels[1]: the label appears twice"), "{twice}");
+        let many = refused(|task| task.labels.extend((2..32_769).map(|class| class.to_string())));
+        assert!(many.contains("expected 1 to 32768 labels, found 32769"), "{many}");
+        let heavy = refused(|task| task.labels.extend((2..32_768).map(|class| format!("{class:0256}"))));
+        assert!(heavy.contains("its header would have"), "{heavy}");
+        let large = refused(|task| task.preprocess.size = 8 * 46);
+        assert!(large.contains("at most 2048 tokens, found 2117 tokens); give another --image-size"), "{large}");
+        let odd = refused(|task| task.preprocess.size = 33);
+        assert!(odd.contains("expected a multiple of 8, found 33"), "{odd}");
+    }
+
+    #[test]
+    fn a_class_that_nobody_shows_is_named() {
+        let job = testing::job_of(|_| (), |task| task.labels.push("nobody".into())).expect("a job");
+        assert_eq!(job.empty_classes(), ["nobody"]);
+    }
 }

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use ndarray::{Array2, ArrayView1, Axis};
@@ -11,6 +12,7 @@ use super::objective::Objective;
 use super::optimizer::clip;
 use super::prepared::{PrepareError, Prepared};
 use super::recipe::Method;
+use super::sampler::Draw;
 use super::score::Scores;
 use super::state::State;
 use crate::engine::EngineError;
@@ -18,8 +20,8 @@ use crate::engine::training::{Pass, Perturb, Trainable};
 use crate::image::Pixels;
 use crate::random::{Random, key};
 
-/// Pictures of one pass when nothing is trained.
-const EVALUATION_PICTURES: usize = 64;
+/// Pictures of one pass when nothing is trained; between two of them it can be stopped.
+const EVALUATION_PICTURES: usize = 32;
 /// Bytes of features that are kept when the backbone does not change.
 const FEATURES_BYTES_MAX: usize = 1 << 30;
 /// Tell the uses of one seed apart.
@@ -77,23 +79,24 @@ impl<'a> Learner<'a> {
         Self { job, engine, train, served, features: HashMap::new() }
     }
 
-    /// One update with these training examples, by index. `state.at` says where in the run it is; it is not moved on.
-    pub fn step(&mut self, state: &mut State, examples: &[usize]) -> Result<Step, LearnError> {
+    /// One update with these training examples. `state.at` says where in the run it is; it is not moved on.
+    pub fn step(&mut self, state: &mut State, draws: &[Draw]) -> Result<Step, LearnError> {
         let job = self.job;
         let rate = job.recipe.schedule.rate(state.at.epoch, job.recipe.learning_rate);
-        let weight: f64 = examples.iter().map(|&i| job.loss.weight(&job.train[i].targets)).sum();
+        let weight: f64 = draws.iter().map(|draw| job.loss.weight(&job.train[draw.example].targets)).sum();
         // Pictures of classes without weight have no loss: any divisor will do.
         let total = if weight > 0.0 { weight } else { 1.0 };
         let mut gradient = vec![0.0; state.parameters.len()];
         let mut loss = 0.0;
-        for (pass, rows) in examples.chunks(examples.len().div_ceil(job.recipe.passes)).enumerate() {
-            let mut previous = state.previous(rows);
+        for (pass, rows) in draws.chunks(draws.len().div_ceil(job.recipe.passes)).enumerate() {
+            let examples: Vec<usize> = rows.iter().map(|draw| draw.example).collect();
+            let mut previous = state.previous(&examples);
             let objective = Objective {
                 loss: &job.loss,
                 consistency: job.recipe.consistency.as_ref(),
-                targets: rows.iter().map(|&i| &job.train[i].targets[..]).collect(),
+                targets: examples.iter().map(|&i| &job.train[i].targets[..]).collect(),
                 total,
-                pictures: examples.len(),
+                pictures: draws.len(),
             };
             let mut judge = |logits: &Array2<f32>| {
                 let (part, d_logits) = objective.backward(logits, &mut previous);
@@ -101,7 +104,7 @@ impl<'a> Learner<'a> {
                 d_logits
             };
             self.pass(state, rows, pass, &mut judge, &mut gradient)?;
-            state.set_previous(rows, &previous);
+            state.set_previous(&examples, &previous);
         }
         if !loss.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
             return Err(LearnError::NotFinite { epoch: state.at.epoch + 1, step: state.at.step + 1, rate });
@@ -110,14 +113,14 @@ impl<'a> Learner<'a> {
             clip(&mut gradient, &job.spans, norm_max);
         }
         state.optimizer.update(&mut state.parameters, &gradient, &job.spans, rate, job.recipe.weight_decay);
-        Ok(Step { loss, pictures: examples.len() })
+        Ok(Step { loss, pictures: draws.len() })
     }
 
     /// Adds the gradient of some of a step's pictures.
     fn pass(
         &mut self,
         state: &State,
-        rows: &[usize],
+        rows: &[Draw],
         pass: usize,
         judge: &mut dyn FnMut(&Array2<f32>) -> Array2<f32>,
         gradient: &mut [f32],
@@ -142,21 +145,21 @@ impl<'a> Learner<'a> {
     }
 
     /// Pixels of training examples as this epoch sees them.
-    fn augmented(&mut self, state: &State, rows: &[usize]) -> Result<Vec<Pixels>, LearnError> {
+    fn augmented(&mut self, state: &State, rows: &[Draw]) -> Result<Vec<Pixels>, LearnError> {
         let job = self.job;
-        let mut each = |&row: &usize| {
-            let pixels = self.train.pixels(&job.pictures, &job.train[row].path)?;
-            let mut random = Random::seeded(key(&[job.recipe.seed, AUGMENT, state.at.epoch as u64, row as u64]));
+        let mut each = |&Draw { example, meeting }: &Draw| {
+            let pixels = self.train.pixels(&job.pictures, &job.train[example].path)?;
+            let mut random = Random::seeded(key(&[job.recipe.seed, AUGMENT, state.at.epoch as u64, meeting as u64]));
             Ok(job.augment.apply(&pixels, &mut random))
         };
         rows.iter().map(&mut each).collect()
     }
 
     /// Features of training examples by a backbone that is not trained.
-    fn bare(&mut self, state: &State, rows: &[usize]) -> Result<Array2<f32>, LearnError> {
+    fn bare(&mut self, state: &State, rows: &[Draw]) -> Result<Array2<f32>, LearnError> {
         let job = self.job;
         if job.augment.is_constant() {
-            let examples: Vec<&Example> = rows.iter().map(|&row| &job.train[row]).collect();
+            let examples: Vec<&Example> = rows.iter().map(|draw| &job.train[draw.example]).collect();
             return self.features(&state.parameters, &examples);
         }
         let pixels = self.augmented(state, rows)?;
@@ -164,30 +167,44 @@ impl<'a> Learner<'a> {
         Ok(self.engine.features(&job.pass(&state.parameters, &pictures, &Perturb::none()))?)
     }
 
-    /// Scores of these parameters on the validation split; none without one.
-    pub fn validate(&mut self, parameters: &[f32]) -> Result<Option<Scores>, LearnError> {
+    /// Scores of these parameters on the validation split, none without one; breaks off when it is to stop.
+    pub fn validate(
+        &mut self,
+        parameters: &[f32],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ControlFlow<(), Option<Scores>>, LearnError> {
         let job = self.job;
         if job.validation.is_empty() {
-            return Ok(None);
+            return Ok(ControlFlow::Continue(None));
         }
-        let logits = self.logits(parameters, &job.validation)?;
+        let ControlFlow::Continue(logits) = self.logits(parameters, &job.validation, stop)? else {
+            return Ok(ControlFlow::Break(()));
+        };
         let targets: Vec<_> = job.validation.iter().map(|example| &example.targets[..]).collect();
         let total: f64 = targets.iter().map(|targets| job.loss.weight(targets)).sum();
         let (loss, _) = job.loss.backward(&logits, &targets, if total > 0.0 { total } else { 1.0 });
-        Ok(Some(Scores::of(&logits, &targets, job.task.problem, loss)))
+        Ok(ControlFlow::Continue(Some(Scores::of(&logits, &targets, job.task.problem, loss))))
     }
 
-    /// Logits `[examples, classes]` of pictures as they will be served.
-    pub fn logits(&mut self, parameters: &[f32], examples: &[Example]) -> Result<Array2<f32>, LearnError> {
+    /// Logits `[examples, classes]` of pictures as they will be served; breaks off when it is to stop.
+    pub fn logits(
+        &mut self,
+        parameters: &[f32],
+        examples: &[Example],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ControlFlow<(), Array2<f32>>, LearnError> {
         let job = self.job;
         let head = Head::new(parameters, &job.places, job.task.pooling);
         let mut logits = Array2::zeros((examples.len(), job.task.labels.len()));
         let parts = logits.axis_chunks_iter_mut(Axis(0), EVALUATION_PICTURES);
         for (examples, mut logits) in examples.chunks(EVALUATION_PICTURES).zip(parts) {
+            if stop() {
+                return Ok(ControlFlow::Break(()));
+            }
             let examples: Vec<&Example> = examples.iter().collect();
             logits.assign(&head.logits(&self.features(parameters, &examples)?));
         }
-        Ok(logits)
+        Ok(ControlFlow::Continue(logits))
     }
 
     /// Features of pictures as they will be served; looked up where the backbone is not trained.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::data::{Dataset, Example, PictureCache};
-use super::job::{Job, Task};
+use super::job::{Job, JobError, Task};
 use super::presets::Preset;
 use super::recipe::{FitOn, Recipe};
 use crate::adapter::{Pooling, Problem};
@@ -32,17 +32,23 @@ fn examples(named: &[(&str, usize)]) -> Vec<Example> {
 
 /// Three epochs of batches of three.
 pub fn job(edit: impl FnOnce(&mut Recipe)) -> Job {
+    job_of(edit, |_| ()).expect("a job")
+}
+
+/// The same for another task on the same pictures.
+pub fn job_of(edit: impl FnOnce(&mut Recipe), edit_task: impl FnOnce(&mut Task)) -> Result<Job, JobError> {
     let mut recipe = Preset::Reference.recipe(3);
     (recipe.batch_size, recipe.fit_on) = (3, FitOn::Train);
     edit(&mut recipe);
     let (backbone, _) = golden::backbone();
-    let task = Task {
+    let mut task = Task {
         labels: ["cat", "other"].map(str::to_owned).to_vec(),
         problem: Problem::SingleLabel,
         preprocess: Preset::Reference.preprocess(backbone.image_size),
         pooling: Pooling::ClsMean,
         position_rule: backbone.position_rule,
     };
+    edit_task(&mut task);
     let data = Dataset {
         labels: task.labels.clone(),
         multi_label: false,
@@ -50,7 +56,7 @@ pub fn job(edit: impl FnOnce(&mut Recipe)) -> Job {
         validation: examples(&VALIDATION),
         test: Vec::new(),
     };
-    Job::new(backbone, task, recipe, data, PictureCache::new(1 << 20), 1 << 20).expect("a job")
+    Job::new(backbone, task, recipe, data, PictureCache::new(1 << 20), 1 << 20)
 }
 
 /// What has gradients for it.

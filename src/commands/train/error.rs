@@ -54,6 +54,9 @@ pub enum Error {
     /// Answers on the validation split that have no figures.
     #[error(transparent)]
     Known(#[from] KnownError),
+    /// No trial has finite numbers.
+    #[error("every trial diverged: lower --lr")]
+    AllDiverged,
     /// Nothing to choose on.
     #[error("there is no validation split to choose on: give one")]
     NoValidation,

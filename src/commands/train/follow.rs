@@ -70,6 +70,10 @@ impl Watch for Follow<'_> {
         self.line = Some(Line { record: record.clone(), seconds, images_per_second });
     }
 
+    fn is_asked_to_stop(&self) -> bool {
+        self.interrupt.is_asked()
+    }
+
     fn keep(&mut self, state: &State) -> Result<(), RunError> {
         // The line before the state: a line too many is cut off when the run goes on, a missing one would stay missing.
         if let Some(line) = self.line.take() {

@@ -24,7 +24,7 @@ pub struct Inputs {
 
 /// Reads data and backbone; what is quick to find out is found out first.
 pub fn read(args: &Args) -> Result<Inputs, Error> {
-    let data = data(args)?;
+    let (data, hash) = data(args)?;
     let recipe = recipe(args)?;
     let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
     let task = task(args, &data, &backbone);
@@ -32,16 +32,17 @@ pub fn read(args: &Args) -> Result<Inputs, Error> {
     let job = Job::new(Arc::new(backbone), task, recipe, data, PictureCache::new(0), args.cache_bytes_max / 2)?;
     let backend = backend(args, &job, &weights)?;
     let engine = backend.trainable(&train_settings(args))?;
-    let settings = Settings::new(&job, folder(&args.data), &backend.describe(), args.settings.threads).value();
+    let settings = Settings::new(&job, hash, &backend.describe(), args.settings.threads).value();
     Ok(Inputs { job, weights, settings, engine })
 }
 
-fn data(args: &Args) -> Result<Dataset, Error> {
+/// The labelled pictures, and the hash that tells them from others.
+fn data(args: &Args) -> Result<(Dataset, String), Error> {
     let mut data = data::read(&args.data)?;
-    let bad = data::take_bad_files(&mut data, &PictureCache::new(0), args.settings.threads);
-    let errors: Vec<_> = bad.into_iter().map(|file| file.error).collect();
+    let checked = data::check(&mut data, folder(&args.data), &PictureCache::new(0), args.settings.threads);
+    let errors: Vec<_> = checked.bad.into_iter().map(|file| file.error).collect();
     leave_out(&errors, args.on_bad_file == OnBadFile::Skip)?;
-    Ok(data)
+    Ok((data, checked.hash))
 }
 
 /// Where the pictures' paths begin.

@@ -32,8 +32,7 @@ use crate::train::{End, Job, Preset, Recipe, State, fit};
 pub use error::Error;
 use follow::Follow;
 use inputs::Inputs;
-pub use interrupt::INTERRUPTED;
-use interrupt::Interrupt;
+pub use interrupt::{INTERRUPTED, Interrupt};
 use progress::percent;
 pub use publish::Publish;
 use report::Trained;
@@ -96,7 +95,8 @@ pub enum OnBadFile {
 
 /// Trains, writes the adapter, sends it to a server if that is asked for, and says so.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    Ok(match train(args)? {
+    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+    Ok(match train(args, &interrupt)? {
         None => ExitCode::from(INTERRUPTED),
         Some(written) => {
             print(args, &written);
@@ -106,17 +106,19 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 /// Trains, writes the adapter, and sends it to a server if that is asked for; none when it was told to stop.
-pub fn train(args: &Args) -> Result<Option<Written<'_>>, Error> {
-    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written<'a>>, Error> {
     spare(&args.out, args.start != Start::New)?;
     let Inputs { job, weights, settings, mut engine } = inputs::read(args)?;
     let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
-    let mut follow = Follow::new(&job, &state, &folder, &interrupt, args.checkpoint_every);
+    let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
     announce(args, &job, &state, &run_dir);
-    let end = fit(&job, &mut *engine, &mut state, &mut follow);
+    let end = {
+        let _keeping = interrupt.keeping();
+        fit(&job, &mut *engine, &mut state, &mut follow)
+    };
     follow.display.end();
-    if end? == End::Stopped {
+    if end? == End::Stopped || interrupt.is_asked() {
         let at = &state.at;
         eprintln!("stopped in epoch {} after step {}; go on with --resume", at.epoch + 1, at.step);
         return Ok(None);
@@ -125,7 +127,7 @@ pub fn train(args: &Args) -> Result<Option<Written<'_>>, Error> {
     let trained = Trained { title: &title, settings: &settings, job: &job, state: &state, weights: &weights };
     folder.report(&trained.html(&mut *engine)?)?;
     let outcome = Outcome::new(&job, &state);
-    let bytes = write(args, &job, &state, weights, lineage(&settings, &outcome))?;
+    let bytes = write(args, &job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
     let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
     folder.complete(&outcome)?;
     Ok(Some(Written::new(args, &job, &bytes, outcome, published)))

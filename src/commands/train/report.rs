@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -50,7 +51,8 @@ impl Trained<'_> {
         if examples.is_empty() {
             return Ok(None);
         }
-        let logits = Learner::new(self.job, engine).logits(self.state.chosen(), examples)?;
+        let logits = Learner::new(self.job, engine).logits(self.state.chosen(), examples, &|| false)?;
+        let ControlFlow::Continue(logits) = logits else { return Ok(None) };
         let (targets, paths): (Vec<_>, Vec<PathBuf>) =
             examples.iter().map(|example| (example.targets.clone(), example.path.clone())).unzip();
         let known = Known::new(&logits, &targets, adapter.problem)?;

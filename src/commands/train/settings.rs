@@ -1,11 +1,10 @@
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::backbone::Fingerprint;
 use crate::engine::Description;
-use crate::hash::Hasher;
-use crate::train::data::Example;
-use crate::train::{EpochRecord, Job, Recipe, State, Task};
+use crate::hash::content_hash;
+use crate::train::{ClassWeight, EpochRecord, Job, Recipe, State, Task};
 
 /// All that decides what comes out of a run; in its folder and, with what came out, in the adapter's lineage.
 #[derive(Serialize)]
@@ -23,27 +22,22 @@ pub struct Settings<'a> {
 /// The pictures.
 #[derive(Serialize)]
 struct Data {
-    /// Of every picture's path below the data folder and its classes, split by split.
+    /// Of every picture's path below the data folder, its bytes and its classes, split by split.
     hash: String,
     train: usize,
     validation: usize,
 }
 
 impl<'a> Settings<'a> {
-    /// Of a job whose pictures lie below `root`.
-    pub fn new(job: &'a Job, root: &std::path::Path, engine: &'a Description, threads: usize) -> Self {
-        let mut hasher = Hasher::default();
-        for (split, examples) in [("train", &job.train), ("validation", &job.validation)] {
-            hasher.update(split.as_bytes());
-            examples.iter().for_each(|example| hash(&mut hasher, root, example));
-        }
+    /// Of a job whose pictures have that hash.
+    pub fn new(job: &'a Job, hash: String, engine: &'a Description, threads: usize) -> Self {
         let (train, validation) = (job.train.len(), job.validation.len());
         Self {
             tool: concat!("manylens ", env!("CARGO_PKG_VERSION")),
             backbone: &job.backbone.fingerprint,
             engine,
             threads,
-            data: Data { hash: hasher.finish(), train, validation },
+            data: Data { hash, train, validation },
             task: &job.task,
             recipe: &job.recipe,
         }
@@ -53,13 +47,6 @@ impl<'a> Settings<'a> {
     pub fn value(&self) -> Value {
         serde_json::to_value(self).expect("names and finite numbers")
     }
-}
-
-fn hash(hasher: &mut Hasher, root: &std::path::Path, example: &Example) {
-    let path = example.path.strip_prefix(root).unwrap_or(&example.path);
-    hasher.update(b"\0");
-    hasher.update(path.as_os_str().as_encoded_bytes());
-    example.targets.iter().for_each(|target| hasher.update(format!("\0{target}").as_bytes()));
 }
 
 /// What came out of a run.
@@ -88,14 +75,45 @@ impl Outcome {
     }
 }
 
+/// Class weights that a lineage lists; of more it has the hash, for its bytes have a limit.
+const WEIGHTS_LISTED_MAX: usize = 256;
+
 /// The settings with what came out of them: what an adapter says about where it comes from.
-pub fn lineage(settings: &Value, outcome: &Outcome) -> Value {
+pub fn lineage(settings: &Value, weight: &ClassWeight, outcome: &Outcome) -> Value {
     let mut lineage = settings.clone();
     // The file says these itself.
     if let Some(object) = lineage.as_object_mut() {
         object.shift_remove("task");
         object.shift_remove("backbone");
     }
+    if let ClassWeight::Given(weights) = weight
+        && weights.len() > WEIGHTS_LISTED_MAX
+    {
+        let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        let hashed = json!({"given_hash": content_hash(&bytes), "classes": weights.len()});
+        lineage["recipe"]["class_weight"] = hashed;
+    }
     lineage["outcome"] = serde_json::to_value(outcome).expect("names and finite numbers");
     lineage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::format::Limits;
+
+    #[test]
+    fn the_weights_of_many_classes_are_hashed_and_the_lineage_stays_small() {
+        let outcome = Outcome { chosen_epoch: 1, chosen_by: "last epoch", last: None, best: None };
+        let lineage = |classes: usize| {
+            let weight = ClassWeight::Given(vec![0.123_456_79; classes]);
+            lineage(&json!({"recipe": {"class_weight": weight}}), &weight, &outcome)
+        };
+        let (few, many) = (lineage(3), lineage(Limits::default().classes_max));
+        assert_eq!(few["recipe"]["class_weight"]["given"].as_array().map(Vec::len), Some(3));
+        let weight = &many["recipe"]["class_weight"];
+        assert_eq!(weight["classes"], Limits::default().classes_max);
+        assert!(weight["given_hash"].as_str().is_some_and(|hash| hash.starts_with("sha256:")), "{weight}");
+        assert!(many.to_string().len() < 1000);
+    }
 }

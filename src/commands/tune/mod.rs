@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::file::spare;
-use super::train::{self, Error, Outcome, train};
+use super::train::{self, Error, Interrupt, Outcome, train};
 use crate::durable::replace;
 use crate::table::table;
 use crate::train::run::Start;
@@ -39,7 +39,9 @@ struct Tried {
 /// the run's folder: what was stopped goes on, what is complete is not trained again.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     spare(&args.train.out, args.train.start != Start::New)?;
-    let base = train::Args { start: Start::Resume, publish: None, ..args.train.clone() };
+    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+    let start = if args.train.start == Start::Overwrite { Start::Overwrite } else { Start::Resume };
+    let base = train::Args { start, publish: None, ..args.train.clone() };
     let folder = args.train.run_dir.clone().unwrap_or_else(|| args.train.out.with_extension("tune"));
     std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let trials = draw(args.trials.max(1), &base.recipe);
@@ -51,32 +53,42 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         for &index in &left {
             let out = folder.join(format!("{}-{epochs}.safetensors", index + 1));
             eprintln!("trial {} of {}, {epochs} epochs", index + 1, trials.len());
-            let Some(score) = score(&base, &trials[index], epochs, out)? else {
+            let Some(score) = score(&base, &trials[index], epochs, out, &interrupt)? else {
                 return Ok(ExitCode::from(train::INTERRUPTED));
             };
             tried.push(Tried { trial: index + 1, epochs, settings: trials[index], score });
             scores.push(score);
         }
         left = best(&scores, left.len()).into_iter().map(|place| left[place]).collect();
-        winner = left.first().map(|&index| folder.join(format!("{}-{epochs}.safetensors", index + 1)));
+        let adapter = |&index: &usize| folder.join(format!("{}-{epochs}.safetensors", index + 1));
+        winner = left.first().filter(|_| scores.iter().any(Option::is_some)).map(adapter);
     }
     print(args, &tried);
-    if let Some(adapter) = winner.filter(|adapter| adapter.exists()) {
-        let write = |source| Error::Write { path: args.train.out.clone(), source };
-        let keep = |bytes: Vec<u8>| replace(&args.train.out, &bytes).map_err(|error| error.source);
-        std::fs::read(adapter).and_then(keep).map_err(write)?;
+    let adapter = winner.ok_or(Error::AllDiverged)?;
+    let write = |source| Error::Write { path: args.train.out.clone(), source };
+    let bytes = std::fs::read(adapter).map_err(write)?;
+    replace(&args.train.out, &bytes).map_err(|error| write(error.source))?;
+    if let Some(publish) = &args.train.publish {
+        let published = publish.send(&bytes)?;
+        eprintln!("published as version {} of task {}", published.version, published.task);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The trial's score, if it has one; none when it was stopped.
-fn score(base: &train::Args, trial: &Trial, epochs: usize, out: PathBuf) -> Result<Option<Option<f64>>, Error> {
+fn score(
+    base: &train::Args,
+    trial: &Trial,
+    epochs: usize,
+    out: PathBuf,
+    interrupt: &Interrupt,
+) -> Result<Option<Option<f64>>, Error> {
     let mut recipe = trial.recipe(&base.recipe);
     recipe.schedule = base.preset.recipe(epochs).schedule;
     recipe.fit_on = FitOn::Train;
     let measure = recipe.select_by;
     let args = train::Args { recipe, out, run_dir: None, ..base.clone() };
-    match train(&args) {
+    match train(&args, interrupt) {
         Ok(None) => Ok(None),
         Ok(Some(written)) => {
             let Outcome { best, .. } = written.outcome;

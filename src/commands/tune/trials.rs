@@ -59,6 +59,7 @@ fn rounded(rate: f64) -> f64 {
 }
 
 /// Epochs and number of trials of each rung: the last one has all epochs and, if there are enough trials, one in nine.
+/// Where epochs are few there are fewer rungs: one with the former's epochs would tell nothing new.
 pub fn rungs(trials: usize, epochs: usize) -> Vec<(usize, usize)> {
     let mut counts = vec![trials.max(1)];
     while counts[counts.len() - 1] > 1 && counts.len() < RUNGS_MAX {
@@ -66,7 +67,10 @@ pub fn rungs(trials: usize, epochs: usize) -> Vec<(usize, usize)> {
     }
     let last = counts.len() - 1;
     let share = |rung: usize| (0..last - rung).fold(epochs, |epochs, _| epochs.div_ceil(KEPT_ONE_IN));
-    counts.iter().enumerate().map(|(rung, &count)| (share(rung).max(EPOCHS_MIN).min(epochs.max(1)), count)).collect()
+    let epochs = |rung: usize| share(rung).max(EPOCHS_MIN).min(epochs.max(1));
+    let mut rungs: Vec<_> = counts.iter().enumerate().map(|(rung, &count)| (epochs(rung), count)).collect();
+    rungs.dedup_by_key(|(epochs, _)| *epochs);
+    rungs
 }
 
 const RUNGS_MAX: usize = 3;
@@ -104,6 +108,8 @@ mod tests {
         assert_eq!(rungs(9, 30), [(4, 9), (10, 3), (30, 1)]);
         assert_eq!(rungs(20, 30), [(4, 20), (10, 7), (30, 3)]);
         assert_eq!(rungs(1, 30), [(30, 1)]);
+        assert_eq!(rungs(9, 9), [(3, 9), (9, 1)]);
+        assert_eq!(rungs(9, 3), [(3, 9)]);
         assert_eq!(rungs(0, 2), [(2, 1)]);
     }
 

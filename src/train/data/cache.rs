@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::hash::content_hash;
 use crate::image::{DecodeLimits, ImageError, Picture, decode};
 
 /// Decoded pictures, kept in memory while there is room. Nothing is ever put out: every epoch visits every picture once,
@@ -50,12 +51,22 @@ impl PictureCache {
         if let Some(picture) = self.lock().pictures.get(path) {
             return Ok(picture.clone());
         }
+        Ok(self.load(path)?.0)
+    }
+
+    /// `sha256:` + hex of the file's bytes, if they are a picture.
+    pub fn hash(&self, path: &Path) -> Result<String, PictureError> {
+        Ok(content_hash(&self.load(path)?.1))
+    }
+
+    /// The picture and the bytes that it was decoded from.
+    fn load(&self, path: &Path) -> Result<(Arc<Picture>, Vec<u8>), PictureError> {
         let bytes = self.read(path).map_err(|source| PictureError::Read { path: path.to_owned(), source })?;
         let picture = decode(&bytes, &self.limits);
         let picture = picture.map_err(|source| PictureError::Decode { path: path.to_owned(), source })?;
         let picture = Arc::new(picture);
         self.keep(path, &picture);
-        Ok(picture)
+        Ok((picture, bytes))
     }
 
     /// At most one byte more than a picture may have, which the decoder then refuses.

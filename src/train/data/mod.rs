@@ -10,7 +10,7 @@ mod read;
 mod split;
 
 pub use cache::{PictureCache, PictureError};
-pub use check::{BadFile, take_bad_files};
+pub use check::{BadFile, Checked, check};
 pub use error::DataError;
 pub use read::read;
 pub use split::Split;

@@ -197,6 +197,13 @@ fn lock(folder: &Path) -> Result<File, RunError> {
     }
 }
 
+/// Of a value that may have many numbers, what a sentence can hold.
+fn short(value: &Value) -> String {
+    const CHARS_MAX: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() > CHARS_MAX { text.chars().take(CHARS_MAX).chain(['…']).collect() } else { text }
+}
+
 /// Every leaf that differs, as `recipe.seed: 1, now 2`.
 fn differences(place: &str, former: &Value, now: &Value, found: &mut Vec<String>) {
     match (former, now) {
@@ -208,7 +215,7 @@ fn differences(place: &str, former: &Value, now: &Value, found: &mut Vec<String>
                 differences(&inner, &value(former), &value(now), found);
             }
         }
-        (former, now) if former != now => found.push(format!("{place}: {former}, now {now}")),
+        (former, now) if former != now => found.push(format!("{place}: {}, now {}", short(former), short(now))),
         _ => {}
     }
 }

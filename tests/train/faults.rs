@@ -1,0 +1,139 @@
+//! What cannot be trained is said in a sentence, and what was trained before is not lost.
+
+use std::fs;
+use std::process::Command;
+
+use crate::bench::{Bench, TRAIN, text};
+
+const SEVERAL: &str = "path,label,split
+cat.png,animal|grey,train
+astronaut_32.png,person,train
+cat.bmp,animal,train
+rocket.jpg,grey,train
+cat_444.jpg,animal|person,train
+tall.png,animal,val
+wide.png,person|grey,val
+";
+
+#[test]
+fn what_cannot_be_trained_is_said_in_a_sentence() {
+    let bench = Bench::new("reference");
+    let says = |arguments: &[&str], part: &str| {
+        let said = bench.refused(arguments);
+        assert!(said.contains(part), "{said}");
+    };
+    says(&["--lr", "1e38", "--force"], "is no finite number any more (epoch 2");
+    says(&["--image-size", "33", "--force"], "expected a multiple of 8, found 33); give another --image-size");
+    bench.write("train800.txt", "cat.png 0\nrocket.jpg 2\n");
+    says(&[], "line 2 has class 2, and there are 2 classes");
+    bench.write("train800.txt", "cat.png 0\ncat.bmp 0\n");
+    says(&["--force"], "every picture to train on is of class \"cat\"");
+    fs::write(bench.path("data/empty.png"), []).expect("written");
+    bench.write("train800.txt", &format!("{TRAIN}empty.png 1\n"));
+    says(&[], "empty.png: the picture is empty");
+    bench.trained("skipped.safetensors", &["--on-bad-file", "skip", "--epochs", "1"]);
+    let report = fs::read_to_string(bench.path("skipped.run/report.html")).expect("a report");
+    assert!(report.contains("<h2>Confusion</h2>") && report.contains("<h2>How far weights moved</h2>"));
+}
+
+#[test]
+fn a_run_that_diverges_keeps_what_it_had() {
+    let bench = Bench::new("native");
+    bench.write("several.csv", SEVERAL);
+    let csv = bench.path("data/several.csv");
+    let several = ["--data", csv.to_str().expect("UTF-8")];
+    // The first epoch's rate is tiny.
+    for (out, data) in [("one.safetensors", &[][..]), ("several.safetensors", &several)] {
+        let output = bench.train_on(data, out, &["--lr", "1e38"]).output().expect("it runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("is no finite number any more (epoch 2"), "{said}");
+        assert!(said.contains("lower --lr"), "{said}");
+        let kept = fs::metadata(bench.path(out).with_extension("run").join("checkpoint.safetensors"));
+        assert!(kept.is_ok() && !bench.path(out).exists());
+    }
+}
+
+#[test]
+fn several_labels_a_picture_train_alike_and_are_checked_alike() {
+    let bench = Bench::new("native");
+    bench.write("several.csv", SEVERAL);
+    let csv = bench.path("data/several.csv");
+    let train = |out: &str, flags: &[&str]| {
+        bench.train_on(&["--data", csv.to_str().expect("UTF-8")], out, flags).output().expect("it runs")
+    };
+    for out in ["a.safetensors", "b.safetensors"] {
+        let output = train(out, &["--epochs", "3"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let [a, b] = ["a.safetensors", "b.safetensors"].map(|out| fs::read(bench.path(out)).expect("an adapter"));
+    assert_eq!(a, b);
+    assert!(String::from_utf8_lossy(&a).contains(r#""problem":"multi_label""#));
+    bench.write("several.csv", &SEVERAL.replace("person|grey", &format!("person|{}", "x".repeat(257))));
+    let said = text(&train("c.safetensors", &[]).stderr);
+    assert!(said.contains("wrong length (expected 1 to 256 bytes, found 257); give the class another name"), "{said}");
+    fs::write(bench.path("data/empty.png"), []).expect("written");
+    bench.write("several.csv", &format!("{SEVERAL}empty.png,grey,train\n"));
+    let said = text(&train("c.safetensors", &[]).stderr);
+    assert!(said.contains("empty.png: the picture is empty"), "{said}");
+    assert!(!bench.path("c.safetensors").exists() && !bench.path("c.run").exists());
+}
+
+#[test]
+fn a_class_without_pictures_is_named() {
+    let bench = Bench::new("native");
+    bench.write("classes.txt", "cat\nother\nnobody\n");
+    let output = bench.train("a.safetensors", &["--epochs", "1"]).output().expect("it runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no picture to fit on is of class \"nobody\""), "{}", text(&output.stderr));
+    let folders = bench.path("folders");
+    for class in ["cat", "other", "nobody"] {
+        fs::create_dir_all(folders.join(class)).expect("made");
+    }
+    for (from, to) in [("cat.png", "cat/1.png"), ("rocket.jpg", "other/1.jpg")] {
+        fs::copy(bench.path("data").join(from), folders.join(to)).expect("copied");
+    }
+    let data = ["--data", folders.to_str().expect("UTF-8")];
+    let output = bench.train_on(&data, "b.safetensors", &[]).output().expect("it runs");
+    let said = text(&output.stderr);
+    assert!(said.contains("nobody: there is no picture of this class; give some, or remove the folder"), "{said}");
+}
+
+/// A limit on files' sizes stands for a disk that is full: writes fail in the middle.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let bench = Bench::new("native");
+    let whole = bench.trained("whole.safetensors", &[]);
+    let mut child = bench.started("cut.safetensors", 3, &["--checkpoint-seconds", "0"]);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let checkpoint = bench.path("cut.run/checkpoint.safetensors");
+    let before = fs::read(&checkpoint).expect("a checkpoint");
+
+    let train = bench.train("cut.safetensors", &["--resume"]);
+    let mut limited = Command::new("sh");
+    // Blocks of 512 or 1,024 bytes: room for the settings, not for a checkpoint.
+    limited.args(["-c", r#"trap "" XFSZ; ulimit -f 32; exec "$0" "$@""#]).arg(train.get_program());
+    limited.args(train.get_args()).env_clear().envs(train.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = limited.output().expect("sh runs");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("checkpoint.safetensors: File too large"), "{said}");
+    assert!(said.contains("go on with --resume"), "{said}");
+    assert_eq!(fs::read(&checkpoint).expect("a checkpoint"), before);
+    assert_eq!(bench.trained("cut.safetensors", &["--resume"]), whole);
+}
+
+#[test]
+fn an_adapter_that_cannot_be_written_is_not_lost() {
+    let bench = Bench::new("native");
+    let flags = ["--epochs", "2", "--run-dir", bench.path("run").to_str().expect("UTF-8")].map(str::to_owned);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let output = bench.train("later/a.safetensors", &flags).output().expect("it runs");
+    let said = text(&output.stderr);
+    assert!(said.contains("the trained state is kept: mend this, and go on with --resume"), "{said}");
+    fs::create_dir(bench.path("later")).expect("made");
+    let resumed = [&flags[..], &["--resume"]].concat();
+    let whole = bench.trained("whole.safetensors", &["--epochs", "2"]);
+    assert_eq!(bench.trained("later/a.safetensors", &resumed), whole);
+}
