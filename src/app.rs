@@ -132,6 +132,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(telemetry.task_histograms));
         let (description, fingerprint) = (backend.describe(), backbone.fingerprint.0.clone());
         metrics.set_build_info(&description, &fingerprint);
+        let threads = Threads { engine: model.engine_settings.threads, decode: serving.decode_threads };
         let inactive_max = serving.rows_max;
         let serving = Arc::new(Serving::start(backend.clone(), serving, metrics.clone())?);
         let adapter_bytes_max = usize::try_from(store.limits.adapter_bytes_max).unwrap_or(usize::MAX);
@@ -160,7 +161,7 @@ impl Server {
             draining: AtomicBool::new(false),
         });
         let management = http.management(listeners.management.as_ref().unwrap_or(&listeners.api).address());
-        announce(&description, &fingerprint, &manager, management);
+        announce(&description, threads, &fingerprint, &manager, management);
         Ok(Self { http, manager, serving, listeners, shutdown })
     }
 
@@ -214,14 +215,22 @@ impl Server {
     }
 }
 
+/// Threads that compute.
+struct Threads {
+    engine: usize,
+    decode: usize,
+}
+
 /// Says once what this server is.
-fn announce(description: &Description, fingerprint: &str, manager: &Manager, management: Management) {
+fn announce(description: &Description, threads: Threads, fingerprint: &str, manager: &Manager, management: Management) {
     let tasks = manager.registry().all();
     let unfit_tasks = tasks.iter().filter(|(_, version)| version.is_err()).count();
     info!(
         engine = description.engine,
         precision = description.precision,
         kernel = description.kernel,
+        engine_threads = threads.engine,
+        decode_threads = threads.decode,
         backbone = fingerprint.get(.."sha256:".len() + FINGERPRINT_DIGITS).unwrap_or(fingerprint),
         tasks = tasks.len() - unfit_tasks,
         unfit_tasks,

@@ -170,7 +170,7 @@ impl Client {
         self.ask(&path, &query, picture)
     }
 
-    /// Asks two versions of a task about one picture, in one batch, for all classes.
+    /// Asks two versions of a task about one picture, in one call, for all classes.
     pub fn classify_by_two(&self, task: &str, versions: [u64; 2], picture: &[u8]) -> Result<[Answer; 2], ClientError> {
         let [a, b] = versions;
         let query = [("tasks", format!("{task}@{a},{task}@{b}")), ("top_k", u32::MAX.to_string())];

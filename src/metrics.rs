@@ -98,6 +98,10 @@ pub struct Metrics {
     pub batch_rows: Histogram,
     /// `manylens_batch_groups`: different adapters per engine batch.
     pub batch_groups: Histogram,
+    /// `manylens_planner_batches_total{why}`: batches by what decided about their size.
+    pub planner_batches_total: IntCounterVec,
+    /// `manylens_planner_batch_seconds{rows}`: what a batch of so many rows takes; 1, 2, 4 … and the largest.
+    pub planner_batch_seconds: GaugeVec,
     /// `manylens_queue_rows`: rows waiting for the engine.
     pub queue_rows: IntGauge,
     /// `manylens_in_flight_requests`: admitted and not yet answered.
@@ -165,6 +169,16 @@ impl Metrics {
             stage_duration_seconds: histograms("stage_duration_seconds", "Time by stage of a request.", &["stage"]),
             batch_rows: histogram("batch_rows", "Rows per engine batch.", BATCH),
             batch_groups: histogram("batch_groups", "Different adapters per engine batch.", BATCH),
+            planner_batches_total: counters(
+                "planner_batches_total",
+                "Batches by what decided about their size.",
+                &["why"],
+            ),
+            planner_batch_seconds: gauges(
+                "planner_batch_seconds",
+                "What a batch of so many rows takes: the median of the last ones.",
+                &["rows"],
+            ),
             queue_rows: gauge("queue_rows", "Rows waiting for the engine."),
             in_flight_requests: gauge("in_flight_requests", "Requests admitted and not yet answered."),
             in_flight_bytes: gauge("in_flight_bytes", "Body bytes reserved by admitted requests."),
@@ -190,6 +204,9 @@ impl Metrics {
         }
         for stage in ["receive", "decode", "queue", "inference"] {
             self.stage_duration_seconds.with_label_values(&[stage]);
+        }
+        for why in ["all", "full", "small", "measure", "deadline"] {
+            self.planner_batches_total.with_label_values(&[why]);
         }
         #[cfg(target_os = "linux")]
         {

@@ -60,6 +60,50 @@ fn golden() -> tempfile::TempDir {
     folder
 }
 
+/// The first processor that we may use, by the kernel's word.
+#[cfg(target_os = "linux")]
+fn a_processor() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a process has a status");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("listed");
+    list.trim().split([',', '-']).next().expect("never empty").to_owned()
+}
+
+/// Names of a process's threads.
+#[cfg(target_os = "linux")]
+fn threads(process: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    tasks.filter_map(|task| name(task.ok()?)).map(|name| name.trim().to_owned()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_may_use_one_processor_computes_with_one_thread() {
+    if Command::new("taskset").arg("--version").output().is_err() {
+        println!("skipped: there is no taskset");
+        return;
+    }
+    let folder = golden();
+    let mut child = Command::new("taskset")
+        .args(["-c", &a_processor(), BINARY, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--backbone"])
+        .arg(folder.path())
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let loaded = lines.find(|line| line.contains("loaded")).expect("it says what it loaded");
+    let loaded: serde_json::Value = serde_json::from_str(&loaded).expect("one JSON object a line");
+    // taskset becomes the program: the process is the same.
+    let threads = threads(child.id());
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    assert_eq!((&loaded["engine_threads"], &loaded["decode_threads"]), (&1.into(), &1.into()), "{loaded}");
+    let named = |name: &str| threads.iter().filter(|thread| thread.starts_with(name)).count();
+    assert_eq!(named("manylens-engine"), 1, "{threads:?}");
+    assert_eq!((named("native-"), named("manylens-decode")), (0, 1), "{threads:?}");
+}
+
 #[test]
 fn a_process_serves_warns_and_ends() {
     let folder = golden();

@@ -10,7 +10,7 @@ use crate::commands::{self, compare};
 /// Compare two versions of a task on the same pictures, through a running server
 ///
 /// What would change if the other version answered: agreement, decisions that differ, the pictures that change most.
-/// Both versions see each picture in one batch. The exit status is 1 when more decisions differ than --max-flips allows,
+/// Both versions see each picture in one call. The exit status is 1 when more decisions differ than --max-flips allows,
 /// or a picture has no answer.
 #[derive(Args)]
 pub struct CompareArgs {

@@ -69,7 +69,7 @@ pub async fn one(
 
 /// Classify pictures of many tasks
 ///
-/// Every picture is decoded once and goes through every task (or version) in one batch. The answer is always
+/// Every picture is decoded once and goes through every task (or version). The answer is always
 /// `{"results"}`, picture by picture, and in the order of the tasks within one.
 #[utoipa::path(
     post, path = "/v1/classify", tag = "classify",

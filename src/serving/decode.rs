@@ -71,8 +71,8 @@ impl Decode for FromFile {
 
 /// The life of a decode thread.
 pub(super) fn work(pictures: &Waiting<Picture>, decode: &dyn Decode, room: &EngineRoom) {
-    while let Some(taken) = pictures.take(1, Duration::ZERO) {
-        taken.into_iter().for_each(|picture| decode_one(picture, decode, room));
+    while let Some(ready) = pictures.ready(1, Duration::ZERO) {
+        ready.take(1, |_, _| true).into_iter().for_each(|picture| decode_one(picture, decode, room));
     }
 }
 

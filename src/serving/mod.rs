@@ -1,4 +1,4 @@
-//! From admitted rows to answers: admission, one fair queue for all tasks, the engine's own thread, and the pure
+//! From admitted rows to answers: admission, one fair queue for all tasks, the planner of batch sizes, the engine's own thread, and the pure
 //! functions that turn logits into a prediction.
 //!
 //! ```text
@@ -11,8 +11,10 @@ mod admission;
 mod batch;
 mod call;
 mod compute;
+mod costs;
 mod decode;
 mod health;
+mod planner;
 mod probe;
 pub mod queue;
 mod request;
@@ -33,7 +35,7 @@ use std::time::Duration;
 pub use admission::{BytesPermit, Overloaded, RowPermits};
 pub use health::Health;
 pub use request::{Request, Row, RowError, Timings};
-pub use settings::Settings;
+pub use settings::{BatchPlan, Settings};
 
 use crate::engine::{Backend, Engine, EngineError};
 use crate::metrics::Metrics;

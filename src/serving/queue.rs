@@ -117,23 +117,32 @@ impl<K: Clone + Eq + Hash, T: Entry> Queue<K, T> {
 
     /// Takes at most `rows_max` rows that may run, and the dead ones that were before them.
     pub fn take(&mut self, rows_max: usize, now: Instant) -> Taken<T> {
+        self.take_while(rows_max, now, |_| true)
+    }
+
+    /// Like [`Self::take`], and stops before the first row that does not join, which keeps its turn.
+    pub fn take_while(&mut self, rows_max: usize, now: Instant, mut joins: impl FnMut(&T) -> bool) -> Taken<T> {
         let mut taken = Taken::default();
-        while taken.run.len() < rows_max {
+        let mut ends = false;
+        while taken.run.len() < rows_max && !ends {
             let Some((place, name)) = self.next.pop_first() else { break };
             let lane = self.lanes.get_mut(&name).expect("a lane with a place exists");
             let before = lane.rows.len();
             while let Some(row) = lane.rows.pop_front() {
-                if let Some(row) = taken.sort_out(row, now) {
+                let Some(row) = taken.sort_out(row, now) else { continue };
+                ends = !joins(&row);
+                if ends {
+                    lane.rows.push_front(row);
+                } else {
                     taken.run.push(row);
                     self.now_serving = place.0;
-                    lane.place.0 = place.0 + 1;
-                    break;
+                    self.arrivals += 1;
+                    lane.place = (place.0 + 1, self.arrivals);
                 }
+                break;
             }
             self.len -= before - lane.rows.len();
             if !lane.rows.is_empty() {
-                self.arrivals += 1;
-                lane.place.1 = self.arrivals;
                 self.next.insert(lane.place, name);
             }
         }
@@ -210,10 +219,23 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Push { lane: u8, lives_ms: Option<u64> },
-        Abandon { nth: usize },
-        Wait { ms: u64 },
-        Take { rows_max: usize },
+        Push {
+            lane: u8,
+            lives_ms: Option<u64>,
+        },
+        Abandon {
+            nth: usize,
+        },
+        Wait {
+            ms: u64,
+        },
+        Take {
+            rows_max: usize,
+        },
+        /// Up to the first row of this lane.
+        TakeUpTo {
+            lane: u8,
+        },
         Sweep,
     }
 
@@ -223,6 +245,7 @@ mod tests {
             1 => (0usize..64).prop_map(|nth| Step::Abandon { nth }),
             1 => (0u64..20).prop_map(|ms| Step::Wait { ms }),
             2 => (0usize..9).prop_map(|rows_max| Step::Take { rows_max }),
+            1 => (0u8..5).prop_map(|lane| Step::TakeUpTo { lane }),
             1 => Just(Step::Sweep),
         ]
     }
@@ -270,6 +293,11 @@ mod tests {
                         let alive = |row: &&Row| !row.is_abandoned() && row.deadline.is_none_or(|d| d > now);
                         let alive = waiting.iter().filter(alive).count();
                         prop_assert_eq!(taken.run.len(), rows_max.min(alive), "the engine got less than there was");
+                        taken
+                    }
+                    Step::TakeUpTo { lane } => {
+                        let taken = queue.take_while(usize::MAX, now, |row| row.lane != lane);
+                        prop_assert!(taken.run.iter().all(|row| row.lane != lane));
                         taken
                     }
                     Step::Sweep => {
@@ -346,6 +374,17 @@ mod tests {
             queue.push(lane, row(id, lane));
         }
         assert_eq!(lanes(&mut queue, 7), [1, 2, 3, 1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_row_that_does_not_join_keeps_its_turn() {
+        let mut queue = Queue::default();
+        for (id, lane) in [1, 2, 3, 1, 2, 3].into_iter().enumerate() {
+            queue.push(lane, row(id, lane));
+        }
+        let taken = queue.take_while(6, Instant::now(), |row| row.lane != 2);
+        assert_eq!((taken.run.len(), queue.rows()), (1, 5));
+        assert_eq!(lanes(&mut queue, 6), [2, 3, 1, 2, 3]);
     }
 
     #[test]

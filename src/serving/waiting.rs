@@ -20,6 +20,27 @@ pub(super) trait Waiter: Entry {
     fn fail(self, why: &RowError);
 }
 
+/// Rows that can be taken, and stay as they are until then.
+pub(super) struct Ready<'a, T> {
+    waiting: &'a Waiting<T>,
+    state: MutexGuard<'a, State<T>>,
+}
+
+impl<T: Waiter> Ready<'_, T> {
+    /// How many wait, dead ones among them.
+    pub fn rows(&self) -> usize {
+        self.state.queue.rows()
+    }
+
+    /// Takes at most `rows_max` rows in turn, up to the first one that does not join: each is asked with the present
+    /// time. Empty when all were dead.
+    pub fn take(mut self, rows_max: usize, mut joins: impl FnMut(&T, Instant) -> bool) -> Vec<T> {
+        let now = Instant::now();
+        let taken = self.state.queue.take_while(rows_max, now, |row| joins(row, now));
+        self.waiting.without_the_dead(self.state, taken)
+    }
+}
+
 /// Rows that wait for a thread to take them.
 pub(super) struct Waiting<T> {
     state: Mutex<State<T>>,
@@ -79,19 +100,8 @@ impl<T: Waiter> Waiting<T> {
         }
     }
 
-    /// Blocks until there are rows, then takes at most `rows_max`; for fewer it waits up to `delay` for more. `None`
-    /// after the end.
-    pub fn take(&self, rows_max: usize, delay: Duration) -> Option<Vec<T>> {
-        loop {
-            let rows = self.take_once(rows_max, delay)?;
-            if !rows.is_empty() {
-                return Some(rows);
-            }
-        }
-    }
-
-    /// Like [`Self::take`], and empty when all that was there was dead.
-    fn take_once(&self, rows_max: usize, delay: Duration) -> Option<Vec<T>> {
+    /// Blocks until there are rows; for fewer than `rows_max` it waits up to `delay` for more. `None` after the end.
+    pub fn ready(&self, rows_max: usize, delay: Duration) -> Option<Ready<'_, T>> {
         let empty = |state: &mut State<T>| state.closed.is_none() && state.queue.rows() == 0;
         let short = |state: &mut State<T>| state.closed.is_none() && state.queue.rows() < rows_max;
         let mut state = self.changed.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
@@ -99,11 +109,7 @@ impl<T: Waiter> Waiting<T> {
             let waited = self.changed.wait_timeout_while(state, delay, short);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if state.closed.is_some() {
-            return None;
-        }
-        let taken = state.queue.take(rows_max, Instant::now());
-        Some(self.without_the_dead(state, taken))
+        state.closed.is_none().then_some(Ready { waiting: self, state })
     }
 
     /// Tells rows whose deadline has passed and forgets those that nobody waits for. O(rows).

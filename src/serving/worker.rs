@@ -3,13 +3,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::batch::{Batch, Job};
 use super::compute::{Failure, Logits, compute, words};
 use super::health::{EngineState, Vitals};
+use super::planner::Planner;
+use super::queue::Entry;
 use super::throughput::Throughput;
 use super::ticket::Ticket;
 use super::waiting::Waiting;
@@ -125,13 +127,16 @@ impl EngineRoom {
         }
     }
 
-    /// The life of a worker.
+    /// The life of a worker. What batches take is learned from those of the traffic itself.
     fn work(&self, worker: u64, mut engine: Box<dyn Engine>) {
+        let mut planner = Planner::new(self.settings.batch_rows_max, self.settings.plan());
         let mut errors_in_a_row = 0;
-        while let Some(jobs) = self.queue.take(self.settings.batch_rows_max, self.settings.batch_delay_max) {
+        while let Some(jobs) = self.next(&planner) {
+            let (rows, began) = (jobs.len(), Instant::now());
             let why = match self.run(worker, engine.as_mut(), jobs) {
                 Err(GivenUp) => return,
                 Ok(Ok(())) => {
+                    self.learn(&mut planner, rows, began.elapsed());
                     errors_in_a_row = 0;
                     continue;
                 }
@@ -150,6 +155,28 @@ impl EngineRoom {
                 None => return,
             }
             errors_in_a_row = 0;
+        }
+    }
+
+    /// Blocks until there is a batch; none after the end.
+    pub fn next(&self, planner: &Planner) -> Option<Vec<Job>> {
+        loop {
+            let ready = self.queue.ready(self.settings.batch_rows_max, self.settings.batch_delay_max)?;
+            let mut plan = planner.plan(ready.rows());
+            let left = |job: &Job, now| job.deadline().map(|deadline| deadline.saturating_duration_since(now));
+            let jobs = ready.take(plan.rows(), |job, now| plan.joins(left(job, now)));
+            if !jobs.is_empty() {
+                self.metrics.planner_batches_total.with_label_values(&[plan.why().as_str()]).inc();
+                return Some(jobs);
+            }
+        }
+    }
+
+    /// A batch was answered, this long after it had been taken.
+    fn learn(&self, planner: &mut Planner, rows: usize, took: Duration) {
+        let median = planner.learn(rows, took);
+        if planner.tries(rows) {
+            self.metrics.planner_batch_seconds.with_label_values(&[&rows.to_string()]).set(median.as_secs_f64());
         }
     }
 

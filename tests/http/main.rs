@@ -1,6 +1,7 @@
 //! The server end to end, in process, over real connections on port 0.
 
 mod bad_input;
+mod bench;
 mod classify;
 mod client;
 mod commands;

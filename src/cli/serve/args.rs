@@ -6,6 +6,7 @@ use clap::Args;
 use crate::config::{AccessLog, Given, LogFormat, LogLevel};
 use crate::engine::EngineKind;
 use crate::engine::native::Precision;
+use crate::serving::BatchPlan;
 
 /// Serve classifiers over HTTP.
 ///
@@ -172,7 +173,10 @@ pub struct ServingArgs {
     /// Rows of one batch
     #[arg(long, value_name = "N", default_value = "8")]
     pub batch_rows_max: Given<usize>,
-    /// How long a free engine waits for more rows
+    /// Rows of a batch: measured (the fewest that are computed as fast) or full (all that wait)
+    #[arg(long, value_name = "PLAN", default_value = "measured")]
+    pub batch_plan: Given<BatchPlan>,
+    /// How long a free engine waits for more rows; with it batches are full
     #[arg(long, value_name = "US", default_value = "0")]
     pub max_batch_delay_us: Given<u64>,
     /// Threads that decode and resize [default: all cores]

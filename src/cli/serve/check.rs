@@ -158,6 +158,7 @@ impl ServingArgs {
             rows_max: faults.at_least(self.queue_rows_max, 1),
             bytes_max: faults.at_least(self.in_flight_bytes_max, 1),
             batch_rows_max: faults.at_least(self.batch_rows_max, 1),
+            batch_plan: faults.take(self.batch_plan),
             batch_delay_max: Duration::from_micros(faults.take(self.max_batch_delay_us)),
             decode_threads: count(self.decode_threads, cores(), faults),
             engine_stall_timeout: positive_ms(self.engine_stall_timeout_ms, faults),

@@ -3,6 +3,7 @@
 mod engine_failures;
 pub(super) mod fake;
 mod overload;
+mod planned;
 mod reference;
 
 use std::sync::Arc;
@@ -26,7 +27,8 @@ struct Bench {
 }
 
 fn settings() -> Settings {
-    Settings { rows_max: 64, batch_rows_max: 4, decode_threads: 1, ..Settings::default() }
+    let batch_plan = BatchPlan::Full;
+    Settings { rows_max: 64, batch_rows_max: 4, batch_plan, decode_threads: 1, ..Settings::default() }
 }
 
 impl Bench {
@@ -351,7 +353,8 @@ async fn a_probe_sees_that_logits_are_not_finite() {
 /// Whatever happens to a row, it is counted once and its place comes back.
 #[tokio::test]
 async fn every_row_is_counted_exactly_once() {
-    let bench = Bench::new(Settings { engine_failures_max: 1000, rows_max: 1000, ..settings() });
+    let batch_plan = BatchPlan::Measured;
+    let bench = Bench::new(Settings { batch_plan, engine_failures_max: 1000, rows_max: 1000, ..settings() });
     bench.fake.script(&[Act::Answer, Act::Error, Act::NanFirst].repeat(10));
     let versions = [version("a", 1.0, 2), version("b", 2.0, 4)];
     let mut calls = vec![];
@@ -372,5 +375,8 @@ async fn every_row_is_counted_exactly_once() {
     assert_eq!((counted("a"), counted("b")), (180, 180));
     let ran = ["a", "b"].map(|task| bench.rows(task, Outcome::Ok) + bench.rows(task, Outcome::Error));
     assert_eq!(ran.iter().sum::<u64>(), bench.engine_rows());
+    let planned = ["all", "full", "small", "measure", "deadline"]
+        .map(|why| bench.metrics.planner_batches_total.with_label_values(&[why]).get());
+    assert_eq!(planned.iter().sum::<u64>(), bench.fake.batches().len() as u64);
     assert_eq!((bench.metrics.in_flight_requests.get(), bench.metrics.in_flight_bytes.get()), (0, 0));
 }
