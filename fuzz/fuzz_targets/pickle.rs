@@ -4,12 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use manylens::adapter::import::{CheckpointLimits, pickle, read_checkpoint};
 
-const LIMITS: CheckpointLimits = CheckpointLimits {
-    entries_max: 1000,
-    pickle_bytes_max: 1 << 20,
-    storage_bytes_max: 1 << 24,
-    values_max: 1 << 22,
-};
+const LIMITS: CheckpointLimits =
+    CheckpointLimits { entries_max: 1000, pickle_bytes_max: 1 << 20, storage_bytes_max: 1 << 24, values_max: 1 << 22 };
 
 fuzz_target!(|bytes: &[u8]| {
     _ = pickle::read(bytes);

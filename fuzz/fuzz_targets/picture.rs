@@ -20,7 +20,8 @@ static PIPELINES: LazyLock<Vec<Preprocess>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = DecodeLimits { side_max: 2048, pixels_max: 1 << 20, decoded_bytes_max: 16 << 20, ..Default::default() };
+    let limits =
+        DecodeLimits { side_max: 2048, pixels_max: 1 << 20, decoded_bytes_max: 16 << 20, ..Default::default() };
     let Ok(picture) = decode(bytes, &limits) else { return };
     let (width, height) = picture.size();
     assert!(width * height <= limits.pixels_max && picture.bytes() <= limits.decoded_bytes_max);
