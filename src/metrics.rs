@@ -176,7 +176,7 @@ impl Metrics {
             ),
             planner_batch_seconds: gauges(
                 "planner_batch_seconds",
-                "What a batch of so many rows takes: the median of the last ones.",
+                "What a batch of so many rows takes; 0 while that is not known.",
                 &["rows"],
             ),
             queue_rows: gauge("queue_rows", "Rows waiting for the engine."),
@@ -205,7 +205,7 @@ impl Metrics {
         for stage in ["receive", "decode", "queue", "inference"] {
             self.stage_duration_seconds.with_label_values(&[stage]);
         }
-        for why in ["all", "full", "small", "measure", "deadline"] {
+        for why in ["all", "full", "one", "measure", "deadline"] {
             self.planner_batches_total.with_label_values(&[why]);
         }
         #[cfg(target_os = "linux")]

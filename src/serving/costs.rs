@@ -1,60 +1,106 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Batches of one size whose median counts. One may be late by anything that the machine does beside.
+/// Comparisons of a size whose median counts.
 const KEPT: usize = 31;
-/// With fewer of a size nothing is said about it: the first ones warm caches.
+/// With fewer nothing is said about a size: the first ones warm caches.
 const ENOUGH: usize = 5;
-/// Batches of other sizes after which a size's own are too old. What a machine does beside comes and goes.
+/// Batches of other sizes after which a size is forgotten.
 const OLD: u64 = 4096;
+/// Weight of a batch in the pace.
+const PACE: f64 = 0.125;
 
-/// What batches of each size took, lately. Age is counted in batches: it reads no clock.
+/// What batches of each size cost. A machine is slower at one time than at another, so that batches of two sizes tell how
+/// the sizes compare only when one came right after the other: costs are known beside each other, in a unit of
+/// their own, and the seconds that a unit takes follow the machine. Age is counted in batches: it reads no clock.
 #[derive(Default)]
 pub(super) struct Costs {
     sizes: BTreeMap<usize, Size>,
     batches: u64,
+    rows: u64,
+    /// Rows and seconds of the last batch.
+    before: Option<(usize, f64)>,
+    /// Seconds that a unit takes.
+    pace: Option<f64>,
 }
 
 #[derive(Default)]
 struct Size {
-    took: VecDeque<Duration>,
-    median: Duration,
+    compared: VecDeque<f64>,
+    /// Their median, when there are enough.
+    cost: Option<f64>,
     /// The number of its last batch.
     last: u64,
+    /// Rows of all sizes up to then.
+    last_rows: u64,
+}
+
+impl Size {
+    fn compare(&mut self, cost: f64) {
+        if self.compared.len() == KEPT {
+            self.compared.pop_front();
+        }
+        self.compared.push_back(cost);
+        if self.compared.len() >= ENOUGH {
+            let mut sorted: Vec<f64> = self.compared.iter().copied().collect();
+            let middle = (sorted.len() - 1) / 2;
+            self.cost = Some(*sorted.select_nth_unstable_by(middle, f64::total_cmp).1);
+        }
+    }
 }
 
 impl Costs {
-    /// Adds a batch; returns the median of its size.
-    pub fn record(&mut self, rows: usize, took: Duration) -> Duration {
+    /// Adds a batch.
+    pub fn record(&mut self, rows: usize, took: Duration) {
+        let seconds = took.max(Duration::from_nanos(1)).as_secs_f64();
         self.batches += 1;
-        let now = self.batches;
-        self.sizes.retain(|_, size| now - size.last <= OLD);
-        let size = self.sizes.entry(rows).or_default();
-        if size.took.len() == KEPT {
-            size.took.pop_front();
+        self.rows += rows as u64;
+        self.sizes.retain(|_, size| self.batches - size.last <= OLD);
+        let before = self.before.replace((rows, seconds)).filter(|before| before.0 != rows);
+        let cost = before.and_then(|(rows, before)| Some(self.of(rows)? * seconds / before));
+        if !self.sizes.values().any(|size| size.cost.is_some()) {
+            // Whatever is seen first is the measure of the others.
+            let unit = Size { compared: vec![1.0; KEPT].into(), cost: Some(1.0), ..Size::default() };
+            (self.sizes, self.pace) = (BTreeMap::from([(rows, unit)]), None);
         }
-        size.took.push_back(took);
-        size.last = now;
-        let mut sorted: Vec<Duration> = size.took.iter().copied().collect();
-        let (_, &mut median, _) = sorted.select_nth_unstable((size.took.len() - 1) / 2);
-        size.median = median;
-        median
+        let size = self.sizes.entry(rows).or_default();
+        cost.into_iter().for_each(|cost| size.compare(cost));
+        (size.last, size.last_rows) = (self.batches, self.rows);
+        if let Some(cost) = size.cost {
+            let pace = self.pace.unwrap_or(seconds / cost);
+            self.pace = Some(pace + PACE * (seconds / cost - pace));
+        }
     }
 
-    /// What a batch of this size takes, when enough of them were seen.
-    pub fn of(&self, rows: usize) -> Option<Duration> {
-        self.sizes.get(&rows).filter(|size| size.took.len() >= ENOUGH).map(|size| size.median)
+    /// What a batch of this size costs beside others, when enough were compared.
+    pub fn of(&self, rows: usize) -> Option<f64> {
+        self.sizes.get(&rows)?.cost
     }
 
-    /// What a batch of this size takes at most, from the sizes that were seen: a larger one's time, or that of the
+    /// Whether a batch that comes now can be compared with the one before.
+    pub fn compares(&self) -> bool {
+        self.before.is_some_and(|(rows, _)| self.of(rows).is_some())
+    }
+
+    /// Rows of all batches since the last one of at least this size.
+    pub fn rows_since(&self, rows: usize) -> u64 {
+        self.rows - self.sizes.range(rows..).map(|(_, size)| size.last_rows).max().unwrap_or_default()
+    }
+
+    /// What a batch of this size takes, lately.
+    pub fn takes(&self, rows: usize) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.of(rows)? * self.pace?).ok()
+    }
+
+    /// What a batch of this size takes at most, from the sizes that are known: a larger one's time, or that of the
     /// largest for each of its rows. None before anything is known.
-    pub fn at_most(&self, rows: usize) -> Option<Duration> {
-        let known = |(&size, _): (&usize, &Size)| Some((size, self.of(size)?));
+    pub fn takes_at_most(&self, rows: usize) -> Option<Duration> {
+        let known = |(&size, _): (&usize, &Size)| Some((size, self.takes(size)?));
         if let Some((_, took)) = self.sizes.range(rows..).find_map(known) {
             return Some(took);
         }
         let (largest, took) = self.sizes.range(..rows).rev().find_map(known)?;
-        Some(took.mul_f64(rows as f64 / largest as f64))
+        Duration::try_from_secs_f64(took.as_secs_f64() * rows as f64 / largest as f64).ok()
     }
 }
 
@@ -64,39 +110,54 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// Batches of these rows and milliseconds in turns, until all are known.
     fn costs(batches: &[(usize, u32)]) -> Costs {
         let mut costs = Costs::default();
-        for &(rows, ms) in batches {
-            (0..ENOUGH).for_each(|_| _ = costs.record(rows, ms * MS));
+        for _ in 0..ENOUGH * batches.len() {
+            batches.iter().for_each(|&(rows, ms)| costs.record(rows, ms * MS));
         }
         costs
     }
 
-    #[test]
-    fn a_size_is_known_when_enough_batches_agree_and_one_outlier_does_not_count() {
-        let mut costs = Costs::default();
-        for _ in 1..ENOUGH {
-            costs.record(2, MS);
-            assert_eq!(costs.of(2), None);
-        }
-        assert_eq!(costs.record(2, 1000 * MS), MS);
-        assert_eq!((costs.of(2), costs.of(1)), (Some(MS), None));
+    fn ms(took: Option<Duration>) -> Option<u32> {
+        took.map(|took| (took.as_secs_f64() * 1e3).round() as u32)
     }
 
     #[test]
-    fn the_past_is_forgotten() {
+    fn sizes_compare_by_batches_that_follow_each_other_and_outliers_do_not_count() {
+        let mut costs = Costs::default();
+        for (turn, slow) in [1, 3, 3, 1, 1, 20].into_iter().enumerate() {
+            assert_eq!(costs.of(1).is_some(), turn >= ENOUGH);
+            costs.record(8, 9 * slow * MS);
+            costs.record(1, if turn == 0 { 100 * MS } else { 3 * slow * MS });
+            assert!(costs.compares() || turn + 1 < ENOUGH);
+        }
+        assert!((costs.of(8).unwrap() / costs.of(1).unwrap() - 3.0).abs() < 1e-9);
+        assert_eq!(costs.of(2), None);
+    }
+
+    #[test]
+    fn the_machine_may_become_slower() {
+        let mut costs = costs(&[(1, 2), (8, 9)]);
+        assert_eq!((ms(costs.takes(1)), ms(costs.takes(8))), (Some(2), Some(9)));
+        (0..100).for_each(|_| costs.record(1, 4 * MS));
+        assert_eq!((ms(costs.takes(1)), ms(costs.takes(8))), (Some(4), Some(18)));
+    }
+
+    #[test]
+    fn the_past_is_forgotten_and_learned_again() {
         let mut costs = costs(&[(8, 9), (1, 1)]);
-        (0..KEPT).for_each(|_| _ = costs.record(1, 3 * MS));
-        assert_eq!((costs.of(1), costs.of(8)), (Some(3 * MS), Some(9 * MS)));
-        (0..OLD).for_each(|_| _ = costs.record(1, MS));
-        assert_eq!((costs.of(1), costs.of(8)), (Some(MS), None));
-        assert_eq!(costs.sizes.len(), 1);
+        assert_eq!(costs.rows_since(5), 1);
+        (0..OLD).for_each(|_| costs.record(1, MS));
+        assert_eq!((ms(costs.takes(1)), ms(costs.takes(8)), costs.sizes.len()), (Some(1), None, 1));
+        (0..=OLD).for_each(|_| costs.record(2, 2 * MS));
+        assert_eq!((ms(costs.takes(1)), ms(costs.takes(2))), (None, Some(2)));
     }
 
     #[test]
     fn unseen_sizes_are_judged_by_their_neighbours() {
-        assert_eq!(Costs::default().at_most(3), None);
+        assert_eq!(Costs::default().takes_at_most(3), None);
         let costs = costs(&[(2, 3), (4, 5)]);
-        assert_eq!([1, 2, 3, 4, 8].map(|rows| costs.at_most(rows).unwrap()), [3, 3, 5, 5, 10].map(|ms| ms * MS));
+        assert_eq!([1, 2, 3, 4, 8].map(|rows| ms(costs.takes_at_most(rows)).unwrap()), [3, 3, 5, 5, 10]);
     }
 }

@@ -1,21 +1,24 @@
-//! How many of the rows that wait make the next batch: the fewest that the engine computes as fast, row by row, as it
-//! could.
+//! How many of the rows that wait make the next batch: one, where the engine computes rows one by one as fast as
+//! together, else all.
 //!
-//! Where a batch costs something of its own, a row is the cheaper the more share it, and the batch takes all that wait.
-//! Where it costs nothing (our own engine on a processor: twice the rows take twice the time), rows that wait for each
-//! other only wait, and each runs as soon as it can. Nothing ever waits for rows that may come.
+//! Where a batch costs something of its own, a row is the cheaper the more share it. Where it costs nothing (our own
+//! engine on a processor: twice the rows take twice the time), rows that wait for each other only wait. Nothing ever
+//! waits for rows that may come.
 //!
-//! A smaller batch must not be slower per row: what is lost there is lost for every row behind, and under load that is
-//! more than the first ones gain (the simulations of these tests show it).
+//! One by one must not be slower: what is lost there is lost for every row behind, and under load that is more than the
+//! first ones gain. And it must be proven lately, against batches of all that waited: a planner that is wrong by
+//! being slow would be wrong where it hurts (the simulations of the tests show both).
 
 use std::time::Duration;
 
 use super::costs::Costs;
 use super::settings::BatchPlan;
 
-/// A size is as fast as another when its rows per second are at least this part of the other's: closer, what was
+/// Rows are as fast one by one when their rows per second are at least this part of those together: closer, what was
 /// measured does not tell.
 const AS_FAST: f64 = 0.98;
+/// Rows that run one by one for each row of a batch of all that wait, which is there to compare.
+const ROWS_PER_COMPARED: u64 = 16;
 /// A deadline may cost at most this part of the rows per second: a client that is always in a hurry slows nobody down
 /// by more.
 const DEADLINE_RATE_MIN: f64 = 0.5;
@@ -27,9 +30,9 @@ pub(super) enum Why {
     All,
     /// As many as a batch may have.
     Full,
-    /// Fewer rows are computed as fast, one by one.
-    Small,
-    /// What this size takes is not known.
+    /// One row, as fast alone.
+    One,
+    /// One row, to compare what it costs alone.
     Measure,
     /// With more rows one of them would have been late.
     Deadline,
@@ -41,7 +44,7 @@ impl Why {
         match self {
             Self::All => "all",
             Self::Full => "full",
-            Self::Small => "small",
+            Self::One => "one",
             Self::Measure => "measure",
             Self::Deadline => "deadline",
         }
@@ -61,14 +64,15 @@ impl Planner {
         Self { rows_max: rows_max.max(1), plan, costs: Costs::default() }
     }
 
-    /// A batch ended. Returns what one of this size takes by now.
-    pub fn learn(&mut self, rows: usize, took: Duration) -> Duration {
-        self.costs.record(rows, took)
+    /// A batch ended.
+    pub fn learn(&mut self, rows: usize, took: Duration) {
+        self.costs.record(rows, took);
     }
 
-    /// Whether a batch of this size is one of those that are tried, and shown.
-    pub fn tries(&self, rows: usize) -> bool {
-        rows.is_power_of_two() || rows == self.rows_max
+    /// What batches of 1, 2, 4 … and of the most rows take, where that is known.
+    pub fn view(&self) -> impl Iterator<Item = (usize, Option<Duration>)> {
+        let powers = (0..usize::BITS).map(|power| 1 << power).take_while(|&rows| rows < self.rows_max);
+        powers.chain([self.rows_max]).map(|rows| (rows, self.costs.takes(rows)))
     }
 
     /// The next batch, when so many rows wait.
@@ -78,25 +82,24 @@ impl Planner {
         let (costs, rows, why) = match self.plan {
             BatchPlan::Full => (None, fit, whole),
             BatchPlan::Measured => {
-                let (rows, why) = self.choose(fit);
-                (Some(&self.costs), rows, if rows == fit { whole } else { why })
+                let one = if fit == 1 { None } else { self.one(fit) };
+                (Some(&self.costs), one.map_or(fit, |_| 1), one.unwrap_or(whole))
             }
         };
         Plan { costs, rows, why, joined: 0, in_time: vec![] }
     }
 
-    /// The batch of `fit` rows or a part of them. The parts that are considered are powers of two, so that few sizes are
-    /// to be measured; those that are not known are tried, the largest first.
-    fn choose(&self, fit: usize) -> (usize, Why) {
-        let parts = (0..usize::BITS).map(|power| 1 << power).take_while(|&part| part < fit);
-        let sizes: Vec<usize> = parts.chain([fit]).collect();
-        if let Some(&unknown) = sizes.iter().rev().find(|&&size| self.costs.of(size).is_none()) {
-            return (unknown, Why::Measure);
-        }
-        let rate = |size: usize| rate(size, self.costs.of(size));
-        let best = sizes.iter().map(|&size| rate(size)).fold(0.0, f64::max);
-        let fast = sizes.iter().copied().find(|&size| rate(size) >= AS_FAST * best);
-        (fast.unwrap_or(fit), Why::Small)
+    /// Why one row should run instead of these, if it should. What is not known yet runs beside what is.
+    fn one(&self, fit: usize) -> Option<Why> {
+        let compares = self.costs.compares();
+        let (together, alone) = match (self.costs.of(fit), self.costs.of(1)) {
+            (Some(together), Some(alone)) => (together, alone),
+            (Some(_), None) => return compares.then_some(Why::Measure),
+            (None, Some(_)) => return (!compares).then_some(Why::Measure),
+            (None, None) => return None,
+        };
+        let compared = self.costs.rows_since(fit / 2 + 1) <= ROWS_PER_COMPARED * fit as u64;
+        (compared && alone * fit as f64 * AS_FAST <= together).then_some(Why::One)
     }
 }
 
@@ -131,7 +134,7 @@ impl Plan<'_> {
     /// when the longer batch would make one late that would be in time without it.
     pub fn joins(&mut self, left: Option<Duration>) -> bool {
         let rows = self.joined + 1;
-        let took = self.costs.and_then(|costs| costs.at_most(rows)).unwrap_or_default();
+        let took = self.costs.and_then(|costs| costs.takes_at_most(rows)).unwrap_or_default();
         if self.in_time.iter().any(|&left| left < took) && self.may_end_early() {
             self.why = Why::Deadline;
             return false;
@@ -143,7 +146,7 @@ impl Plan<'_> {
     }
 
     fn may_end_early(&self) -> bool {
-        let rate = |rows| rate(rows, self.costs.and_then(|costs| costs.at_most(rows)));
+        let rate = |rows| rate(rows, self.costs.and_then(|costs| costs.takes_at_most(rows)));
         rate(self.joined) >= DEADLINE_RATE_MIN * rate(self.rows)
     }
 }

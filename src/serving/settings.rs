@@ -29,7 +29,7 @@ pub struct Settings {
 /// How many of the rows that wait make a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BatchPlan {
-    /// The fewest that the engine computes as fast, by what former batches took.
+    /// One where rows are computed as fast one by one, by what former batches took; else all.
     #[default]
     Measured,
     /// All of them, up to the limit.

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -130,13 +130,15 @@ impl EngineRoom {
     /// The life of a worker. What batches take is learned from those of the traffic itself.
     fn work(&self, worker: u64, mut engine: Box<dyn Engine>) {
         let mut planner = Planner::new(self.settings.batch_rows_max, self.settings.plan());
+        self.show(&planner);
         let mut errors_in_a_row = 0;
         while let Some(jobs) = self.next(&planner) {
             let (rows, began) = (jobs.len(), Instant::now());
             let why = match self.run(worker, engine.as_mut(), jobs) {
                 Err(GivenUp) => return,
                 Ok(Ok(())) => {
-                    self.learn(&mut planner, rows, began.elapsed());
+                    planner.learn(rows, began.elapsed());
+                    self.show(&planner);
                     errors_in_a_row = 0;
                     continue;
                 }
@@ -172,11 +174,10 @@ impl EngineRoom {
         }
     }
 
-    /// A batch was answered, this long after it had been taken.
-    fn learn(&self, planner: &mut Planner, rows: usize, took: Duration) {
-        let median = planner.learn(rows, took);
-        if planner.tries(rows) {
-            self.metrics.planner_batch_seconds.with_label_values(&[&rows.to_string()]).set(median.as_secs_f64());
+    fn show(&self, planner: &Planner) {
+        for (rows, took) in planner.view() {
+            let gauge = self.metrics.planner_batch_seconds.with_label_values(&[&rows.to_string()]);
+            gauge.set(took.unwrap_or_default().as_secs_f64());
         }
     }
 

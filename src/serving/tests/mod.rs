@@ -375,7 +375,7 @@ async fn every_row_is_counted_exactly_once() {
     assert_eq!((counted("a"), counted("b")), (180, 180));
     let ran = ["a", "b"].map(|task| bench.rows(task, Outcome::Ok) + bench.rows(task, Outcome::Error));
     assert_eq!(ran.iter().sum::<u64>(), bench.engine_rows());
-    let planned = ["all", "full", "small", "measure", "deadline"]
+    let planned = ["all", "full", "one", "measure", "deadline"]
         .map(|why| bench.metrics.planner_batches_total.with_label_values(&[why]).get());
     assert_eq!(planned.iter().sum::<u64>(), bench.fake.batches().len() as u64);
     assert_eq!((bench.metrics.in_flight_requests.get(), bench.metrics.in_flight_bytes.get()), (0, 0));
