@@ -115,8 +115,16 @@ def measure(args, task, variant, seed):
         "seconds": round(seconds),
         "processor": processor(),
         "commit": git("rev-parse", "--short", "HEAD"),
-        "command": shlex.join(["manylens", *train[1:]]),
+        "command": spelled(args, train),
     }
+
+
+def spelled(args, train):
+    """The command with names in place of this machine's folders."""
+    command = shlex.join(["manylens", *train[1:]])
+    for name, folder in (("BACKBONE", args.backbone), ("DATA", args.data), ("RUNS", args.runs)):
+        command = command.replace(str(folder), name)
+    return command
 
 
 def reference(folder, task):
