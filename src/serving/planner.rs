@@ -6,7 +6,8 @@
 //! waits for rows that may come.
 //!
 //! One by one must not be slower: what is lost there is lost for every row behind, and under load that is more than the
-//! first ones gain. And it must be proven lately, against batches of all that waited: a planner that is wrong by
+//! first ones gain. Of that, what a batch costs outside the engine is not measured, so a long queue must have more to
+//! gain than a short one. And it must be proven lately, against batches of all that waited: a planner that is wrong by
 //! being slow would be wrong where it hurts (the simulations of the tests show both).
 
 use std::time::Duration;
@@ -17,6 +18,10 @@ use super::settings::BatchPlan;
 /// Rows are as fast one by one when their rows per second are at least this part of those together: closer, what was
 /// measured does not tell.
 const AS_FAST: f64 = 0.98;
+/// The same for a queue that is longer than [`SHORT_ROWS`].
+const FASTER: f64 = 1.1;
+/// Rows of a short queue: so few wait for each other that hardly any come after them.
+const SHORT_ROWS: usize = 4;
 /// Rows that run one by one for each row of a batch of all that wait, which is there to compare.
 const ROWS_PER_COMPARED: u64 = 16;
 /// A deadline may cost at most this part of the rows per second: a client that is always in a hurry slows nobody down
@@ -82,7 +87,7 @@ impl Planner {
         let (costs, rows, why) = match self.plan {
             BatchPlan::Full => (None, fit, whole),
             BatchPlan::Measured => {
-                let one = if fit == 1 { None } else { self.one(fit) };
+                let one = if fit == 1 { None } else { self.one(fit, waiting) };
                 (Some(&self.costs), one.map_or(fit, |_| 1), one.unwrap_or(whole))
             }
         };
@@ -90,7 +95,7 @@ impl Planner {
     }
 
     /// Why one row should run instead of these, if it should. What is not known yet runs beside what is.
-    fn one(&self, fit: usize) -> Option<Why> {
+    fn one(&self, fit: usize, waiting: usize) -> Option<Why> {
         let compares = self.costs.compares();
         let (together, alone) = match (self.costs.of(fit), self.costs.of(1)) {
             (Some(together), Some(alone)) => (together, alone),
@@ -99,7 +104,8 @@ impl Planner {
             (None, None) => return None,
         };
         let compared = self.costs.rows_since(fit / 2 + 1) <= ROWS_PER_COMPARED * fit as u64;
-        (compared && alone * fit as f64 * AS_FAST <= together).then_some(Why::One)
+        let as_fast = if waiting <= SHORT_ROWS { AS_FAST } else { FASTER };
+        (compared && alone * fit as f64 * as_fast <= together).then_some(Why::One)
     }
 }
 

@@ -29,7 +29,8 @@ pub struct Settings {
 /// How many of the rows that wait make a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BatchPlan {
-    /// One where rows are computed as fast one by one, by what former batches took; else all.
+    /// One of a few, where rows are computed as fast one by one by what former batches took, or of many where they are
+    /// clearly faster so; else all.
     #[default]
     Measured,
     /// All of them, up to the limit.
