@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use divan::Bencher;
+use manylens::engine::onnx::OnnxSettings;
 use manylens::engine::{self, Engine, EngineKind, EngineSettings, Form, Group, Lens};
 use manylens::image::Pixels;
 use manylens::random::Random;
@@ -40,6 +41,7 @@ fn ready(kind: EngineKind, form: Form) -> Result<(Box<dyn Engine>, Lens), engine
         cache_dir: "cache".into(),
         precision: None,
         kernel: None,
+        onnx: OnnxSettings::default(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         merge_bytes_max: usize::MAX,
     };

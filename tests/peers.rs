@@ -7,6 +7,7 @@ use std::sync::Arc;
 use manylens::adapter::{Adapter, Layout};
 use manylens::backbone::{Backbone, LoadOptions, Loaded, PositionRule, PositionTables, load};
 use manylens::engine::native::{self, Native};
+use manylens::engine::onnx::OnnxSettings;
 use manylens::engine::reference::Reference;
 use manylens::engine::{Backend as _, EngineSettings, Form};
 use manylens::image::Pixels;
@@ -148,6 +149,7 @@ fn every_kernel_gives_the_tokens_of_the_demos_backbone() {
             cache_dir: PathBuf::new(),
             precision: None,
             kernel: Some(kernel.into()),
+            onnx: OnnxSettings::default(),
             threads: 2,
             merge_bytes_max: 0,
         };

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
 
-use crate::engine::native::Precision;
-use crate::engine::{EngineKind, EngineSettings};
+use crate::engine::onnx::{BatchForm, OnnxSettings, Provider};
+use crate::engine::{EngineKind, EngineSettings, Precision};
 
 /// What computes, and with how much.
 #[derive(Args, Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct EngineArgs {
 /// With how much an engine computes.
 #[derive(Args, Clone, Debug)]
 pub struct ComputeArgs {
-    /// Precision of the native engine's matrix products [default: the fastest kernel's]
+    /// Precision of matrix products: f16 is the onnx engine's only [default: native the fastest kernel's, onnx f32]
     #[arg(long, value_parser = precisions())]
     pub precision: Option<Precision>,
 
@@ -40,9 +40,59 @@ pub struct ComputeArgs {
     #[arg(long)]
     pub onnxruntime_lib: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub onnx: OnnxArgs,
+
     /// Bytes that merged adapters may keep in memory, all together
     #[arg(long, default_value_t = 4 << 30)]
     pub merge_bytes_max: usize,
+}
+
+/// How the onnx engine runs.
+#[derive(Args, Clone, Debug)]
+pub struct OnnxArgs {
+    /// Who executes the onnx engine's graphs
+    #[arg(long, default_value = Provider::Cpu.name(), value_parser = providers())]
+    pub provider: Provider,
+
+    /// Which of several devices, from 0
+    #[arg(long, default_value_t = 0)]
+    pub device: u32,
+
+    /// How the onnx engine runs a batch of many tasks: group (one run for each task), mixed (one run, twice the
+    /// products), or auto (what costs least, by measurements at the start) [default: group on the processor, else auto]
+    #[arg(long, value_parser = forms())]
+    pub onnx_form: Option<BatchForm>,
+
+    /// Adapters that the onnx engine keeps resident for mixed runs
+    #[arg(long, default_value_t = OnnxSettings::default().adapter_slots)]
+    pub onnx_adapter_slots: usize,
+
+    /// Whether the onnx engine fills runs up to 1, 2, 4 … 128 pictures [default: not on the processor]
+    #[arg(long)]
+    pub onnx_pad_batches: Option<bool>,
+
+    /// Whether products of f32 on a device may round their factors to 10 bits of fraction (TF32)
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    pub onnx_tf32: bool,
+
+    /// Whether a device captures runs of one shape once and replays them (CUDA graphs)
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    pub onnx_cuda_graphs: bool,
+}
+
+impl OnnxArgs {
+    fn settings(&self) -> OnnxSettings {
+        OnnxSettings {
+            provider: self.provider,
+            device: self.device,
+            form: self.onnx_form,
+            adapter_slots: self.onnx_adapter_slots.max(1),
+            pads_batches: self.onnx_pad_batches,
+            tf32: self.onnx_tf32,
+            cuda_graphs: self.onnx_cuda_graphs,
+        }
+    }
 }
 
 impl ComputeArgs {
@@ -54,6 +104,7 @@ impl ComputeArgs {
             cache_dir: self.cache_dir.clone(),
             precision: self.precision,
             kernel: self.kernel.clone(),
+            onnx: self.onnx.settings(),
             threads: self.threads.unwrap_or_else(cores).max(1),
             merge_bytes_max: self.merge_bytes_max,
         }
@@ -65,6 +116,13 @@ fn kinds() -> impl TypedValueParser<Value = EngineKind> {
 }
 
 fn precisions() -> impl TypedValueParser<Value = Precision> {
-    let names = [Precision::F32, Precision::Bf16].map(Precision::as_str);
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).try_map(|name| name.parse::<Precision>())
+}
+
+fn forms() -> impl TypedValueParser<Value = BatchForm> {
+    PossibleValuesParser::new(BatchForm::ALL.map(BatchForm::name)).try_map(|name| name.parse::<BatchForm>())
+}
+
+fn providers() -> impl TypedValueParser<Value = Provider> {
+    PossibleValuesParser::new(Provider::ALL.map(Provider::name)).try_map(|name| name.parse::<Provider>())
 }

@@ -13,12 +13,14 @@ pub mod native;
 pub mod onnx;
 mod open;
 pub mod patches;
+mod precision;
 pub mod reference;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod training;
 
 pub use open::{EngineKind, EngineSettings, UnknownEngine, open};
+pub use precision::Precision;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::native::{self, Native};
-use super::onnx::Onnx;
+use super::native::Native;
+use super::onnx::{Onnx, OnnxSettings};
 use super::reference::Reference;
-use super::{Backend, EngineError};
+use super::{Backend, EngineError, Precision};
 use crate::backbone::{Backbone, Weights};
 
 /// Makes the engine of that kind. It takes the weights over.
@@ -43,10 +43,12 @@ pub struct EngineSettings {
     pub onnxruntime_lib: Option<PathBuf>,
     /// Files that can be made again, such as the graphs and weights that ONNX Runtime maps.
     pub cache_dir: PathBuf,
-    /// Precision of the native engine's matrix operands; the fastest kernel's own when none is asked for.
-    pub precision: Option<native::Precision>,
+    /// Of matrix operands; the native engine's fastest kernel's own, and the onnx engine's f32, when none is asked for.
+    pub precision: Option<Precision>,
     /// A kernel of the native engine by its name; the fastest one when none is asked for.
     pub kernel: Option<String>,
+    /// How the onnx engine runs.
+    pub onnx: OnnxSettings,
     /// Threads that compute.
     pub threads: usize,
     /// Bytes that merged adapters may keep in all.

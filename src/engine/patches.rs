@@ -46,6 +46,25 @@ pub fn write_line(pixels: &Pixels, preprocess: &Preprocess, patch: usize, line: 
     }
 }
 
+/// Writes the picture as it is, in the same order: `[grid_h * grid_w, channel * row * column]` bytes.
+///
+/// # Panics
+/// As [`write()`], and when the picture is normalised already.
+pub fn write_bytes(pixels: &Pixels, patch: usize, out: &mut [u8]) {
+    let Pixels::U8 { height, width, data } = pixels else { panic!("a normalised picture has no bytes") };
+    assert!(height % patch == 0 && width % patch == 0, "{height} x {width} is not a multiple of {patch}");
+    assert_eq!(out.len(), data.len());
+    for (line, out) in out.chunks_exact_mut(3 * patch * width).enumerate() {
+        for (run, out) in out.chunks_exact_mut(patch).enumerate() {
+            let (y, rest) = (run % patch, run / patch);
+            let (channel, column) = (rest % 3, rest / 3);
+            let first = ((line * patch + y) * width + column * patch) * 3;
+            let pixels = data[first..][..3 * patch].chunks_exact(3);
+            out.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = pixel[channel]);
+        }
+    }
+}
+
 /// What each byte becomes: there are fewer bytes than pixels.
 struct Table([[f32; 256]; 3]);
 
@@ -88,5 +107,21 @@ mod tests {
             }
         }
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn bytes_lie_in_the_order_of_values() {
+        let (height, width, patch) = (4, 6, 2);
+        let data = (0..height * width * 3).map(|i| (i * 7 % 256) as u8).collect();
+        let pixels = Pixels::U8 { height, width, data };
+        let preprocess = Preset::Vtab.at(width);
+        let mut values = vec![0.0; height * width * 3];
+        write(&pixels, &preprocess, patch, &mut values);
+        let mut bytes = vec![0; values.len()];
+        write_bytes(&pixels, patch, &mut bytes);
+        let table = Table::of(&preprocess);
+        let per_patch = 3 * patch * patch;
+        let expected = bytes.iter().enumerate().map(|(i, &byte)| table.get(i % per_patch / (patch * patch), byte));
+        assert_eq!(values, expected.collect::<Vec<_>>());
     }
 }

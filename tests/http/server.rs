@@ -15,6 +15,7 @@ use manylens::backbone::{Backbone, PositionRule, Shape, Weights, random};
 use manylens::config::{
     AccessLog, Keys, LogFormat, LogLevel, Model, Network, Requests, Settings, Shutdown, Store, Telemetry,
 };
+use manylens::engine::onnx::OnnxSettings;
 use manylens::engine::reference::Reference;
 use manylens::engine::{Backend, EngineKind, EngineSettings, Form, Group, head};
 use manylens::image::{DecodeLimits, Pixels, Preset};
@@ -178,6 +179,7 @@ pub fn settings(data_dir: &Path) -> Settings {
                 cache_dir: data_dir.join("cache"),
                 precision: None,
                 kernel: None,
+                onnx: OnnxSettings::default(),
                 threads: 1,
                 merge_bytes_max: 1 << 30,
             },

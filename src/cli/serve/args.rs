@@ -5,7 +5,8 @@ use clap::Args;
 
 use crate::config::{AccessLog, Given, LogFormat, LogLevel};
 use crate::engine::EngineKind;
-use crate::engine::native::Precision;
+use crate::engine::Precision;
+use crate::engine::onnx::{BatchForm, Provider};
 use crate::serving::BatchPlan;
 
 /// Serve classifiers over HTTP.
@@ -49,7 +50,7 @@ pub struct ModelArgs {
     /// native (our own CPU kernels), onnx (ONNX Runtime), or reference (slow, for tests)
     #[arg(long, value_name = "ENGINE", default_value = "native")]
     pub engine: Given<EngineKind>,
-    /// Of the native engine's matrices: f32 or bf16 [default: the fastest kernel's own]
+    /// Of matrices: f32, bf16, or f16 (onnx only) [default: native the fastest kernel's own, onnx f32]
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<Given<Precision>>,
     /// Of the native engine, by its name [default: the fastest that this machine has]
@@ -64,12 +65,40 @@ pub struct ModelArgs {
     /// Folder for files that can be made again: the engine's graphs and weights, downloaded libraries
     #[arg(long, value_name = "DIR", default_value = "cache")]
     pub cache_dir: Given<PathBuf>,
+    #[command(flatten)]
+    pub onnx: OnnxArgs,
     /// Bytes that merged adapters may keep in all; 0 refuses merging
     #[arg(long, value_name = "BYTES", default_value = "4294967296")]
     pub merge_bytes_max: Given<usize>,
     /// Tokens of the largest picture that an adapter may ask for
     #[arg(long, value_name = "N", default_value = "2048")]
     pub max_tokens: Given<usize>,
+}
+
+#[derive(Args)]
+pub struct OnnxArgs {
+    /// Who executes the onnx engine's graphs: cpu, cuda or tensorrt
+    #[arg(long, value_name = "PROVIDER", default_value = "cpu")]
+    pub provider: Given<Provider>,
+    /// Which of several devices, from 0
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub device: Given<u32>,
+    /// How the onnx engine runs a batch of many tasks: group (one run for each), mixed (one run, twice the products), or
+    /// auto (measured at the start) [default: group on the processor, else auto]
+    #[arg(long, value_name = "FORM")]
+    pub onnx_form: Option<Given<BatchForm>>,
+    /// Adapters that the onnx engine keeps resident for mixed runs
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub onnx_adapter_slots: Given<usize>,
+    /// Whether the onnx engine fills runs up to 1, 2, 4 … 128 pictures [default: not on the processor]
+    #[arg(long, value_name = "BOOL")]
+    pub onnx_pad_batches: Option<Given<bool>>,
+    /// Whether products of f32 on a device may round their factors to 10 bits of fraction (TF32)
+    #[arg(long, value_name = "BOOL", default_value = "false")]
+    pub onnx_tf32: Given<bool>,
+    /// Whether a device captures runs of one shape once and replays them (CUDA graphs)
+    #[arg(long, value_name = "BOOL", default_value = "false")]
+    pub onnx_cuda_graphs: Given<bool>,
 }
 
 #[derive(Args)]

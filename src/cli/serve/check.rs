@@ -6,11 +6,13 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::args::{
-    KeyArgs, ModelArgs, NetworkArgs, RequestArgs, ServeArgs, ServingArgs, ShutdownArgs, StoreArgs, TelemetryArgs,
+    KeyArgs, ModelArgs, NetworkArgs, OnnxArgs, RequestArgs, ServeArgs, ServingArgs, ShutdownArgs, StoreArgs,
+    TelemetryArgs,
 };
 use crate::config::{
     ConfigError, Faults, Given, Keys, Model, Network, Requests, Secret, Settings, Shutdown, Store, Telemetry, read_keys,
 };
+use crate::engine::onnx::{OnnxSettings, Provider};
 use crate::engine::{EngineKind, EngineSettings};
 use crate::image::DecodeLimits;
 use crate::registry::{Limits, TaskName};
@@ -74,10 +76,25 @@ impl ModelArgs {
                 cache_dir: faults.take(self.cache_dir),
                 precision: faults.take_optional(self.precision),
                 kernel: faults.take_optional(self.kernel),
+                onnx: self.onnx.check(faults),
                 threads: count(self.threads, cores(), faults),
                 merge_bytes_max: faults.take(self.merge_bytes_max),
             },
             tokens_max: faults.at_least(self.max_tokens, 1),
+        }
+    }
+}
+
+impl OnnxArgs {
+    fn check(self, faults: &mut Faults) -> OnnxSettings {
+        OnnxSettings {
+            provider: faults.take_or(self.provider, Provider::Cpu),
+            device: faults.take(self.device),
+            form: faults.take_optional(self.onnx_form),
+            adapter_slots: faults.at_least(self.onnx_adapter_slots, 1),
+            pads_batches: faults.take_optional(self.onnx_pad_batches),
+            tf32: faults.take(self.onnx_tf32),
+            cuda_graphs: faults.take(self.onnx_cuda_graphs),
         }
     }
 }

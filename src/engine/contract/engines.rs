@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{Subject, Tolerance, shapes};
 use crate::backbone::Shape;
+use crate::engine::onnx::{BatchForm, OnnxSettings};
 use crate::engine::reference::{Real, Reference};
 use crate::engine::testing::{Running, onnxruntime, random, same_bits, settings};
-use crate::engine::{Backend, EngineKind, EngineSettings, Form, native, open};
+use crate::engine::{Backend, EngineKind, EngineSettings, Form, Precision, native, open};
 
 fn reference<T: Real>(tolerance: Tolerance) -> Option<Subject> {
     let open = |backbone, weights| -> Arc<dyn Backend> { Arc::new(Reference::<T>::new(backbone, weights, usize::MAX)) };
@@ -14,9 +15,24 @@ fn reference<T: Real>(tolerance: Tolerance) -> Option<Subject> {
 }
 
 fn onnx() -> Option<Subject> {
-    let settings = EngineSettings { onnxruntime_lib: Some(onnxruntime::newest()?), ..settings() };
+    onnx_as(OnnxSettings::default(), Precision::F32, Tolerance::F32)
+}
+
+/// Many tasks in one run. A bias is added after both products and not before one of them.
+fn onnx_mixed(pads_batches: bool) -> Option<Subject> {
+    onnx_as(mixed(pads_batches), Precision::F32, Tolerance { neutral: 1e-6, ..Tolerance::F32 })
+}
+
+fn mixed(pads_batches: bool) -> OnnxSettings {
+    let default = OnnxSettings::default();
+    OnnxSettings { form: Some(BatchForm::Mixed), adapter_slots: 2, pads_batches: Some(pads_batches), ..default }
+}
+
+fn onnx_as(onnx: OnnxSettings, precision: Precision, tolerance: Tolerance) -> Option<Subject> {
+    let library = Some(onnxruntime::newest()?);
+    let settings = EngineSettings { onnxruntime_lib: library, onnx, precision: Some(precision), ..settings() };
     let open = move |backbone, weights| open(EngineKind::Onnx, backbone, weights, &settings).expect("the engine opens");
-    Some(Subject { open: Box::new(open), tolerance: Tolerance::F32, pairs: false })
+    Some(Subject { open: Box::new(open), tolerance, pairs: false })
 }
 
 /// The native engine with one of its kernels, where the processor has it.
@@ -66,6 +82,10 @@ macro_rules! contract {
 contract!(reference_f32, reference::<f32>(Tolerance::F32));
 contract!(reference_f64, reference::<f64>(Tolerance::F64));
 contract!(onnx_runtime, onnx());
+contract!(onnx_runtime_mixed, onnx_mixed(false));
+contract!(onnx_runtime_mixed_and_padded, onnx_mixed(true));
+contract!(onnx_runtime_f16, onnx_as(OnnxSettings::default(), Precision::F16, Tolerance::F16));
+contract!(onnx_runtime_f16_mixed, onnx_as(mixed(true), Precision::F16, Tolerance::F16));
 contract!(native_bf16, native("avx512-bf16", Tolerance::BF16));
 contract!(native_avx512, native("avx512", Tolerance::F32));
 contract!(native_avx2, native("avx2", Tolerance::F32));

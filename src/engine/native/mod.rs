@@ -27,8 +27,10 @@ use super::training::{TrainSettings, Trainable};
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, Rates, patches};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Shape, Weights};
+use crate::engine;
 use crate::vit;
-pub use kernel::{Kernel, Precision};
+pub use kernel::Kernel;
+use kernel::Precision;
 use ops::Forward;
 use team::Team;
 use train::Trainer;
@@ -102,8 +104,18 @@ fn choose(settings: &EngineSettings, shape: &Shape) -> Result<&'static Kernel, E
     let unavailable = |why: String| Err(EngineError::Unavailable(why));
     // A pair of bf16 must not straddle two heads.
     let pairs = shape.head_size().is_multiple_of(2) && shape.mlp.is_multiple_of(2);
+    let precision = match settings.precision {
+        Some(engine::Precision::F16) => {
+            return unavailable(
+                "the native engine computes in f32 or bf16; use --precision f32 or leave it out".into(),
+            );
+        }
+        Some(engine::Precision::Bf16) => Some(Precision::Bf16),
+        Some(engine::Precision::F32) => Some(Precision::F32),
+        None => None,
+    };
     let kernel = match &settings.kernel {
-        None => Kernel::best(settings.precision.or_else(|| (!pairs).then_some(Precision::F32))),
+        None => Kernel::best(precision.or_else(|| (!pairs).then_some(Precision::F32))),
         Some(name) => match Kernel::named(name) {
             Some(kernel) if kernel.is_available() => Some(kernel),
             _ => {
@@ -117,7 +129,7 @@ fn choose(settings: &EngineSettings, shape: &Shape) -> Result<&'static Kernel, E
         Some(kernel) if kernel.precision == Precision::Bf16 && !pairs => {
             unavailable("bf16 needs an even head size and MLP width; use --precision f32".into())
         }
-        Some(kernel) if settings.precision.is_some_and(|p| p != kernel.precision) => {
+        Some(kernel) if precision.is_some_and(|p| p != kernel.precision) => {
             let (name, precision) = (kernel.name, kernel.precision.as_str());
             unavailable(format!("kernel {name} computes in {precision}; leave out --precision or --kernel"))
         }

@@ -13,11 +13,11 @@ use crate::backbone::{Fingerprint, Tensor, Weights};
 use crate::engine::EngineError;
 use crate::tensors::{self, Dtype};
 
-use super::graph::{External, Graph, Value};
+use super::graph::{Element, External, Graph, Value};
 use super::ops::Constants;
 
 /// Changes whenever other graphs are written, so that two releases never rewrite each other's files.
-const GRAPH_VERSION: u32 = 1;
+const GRAPH_VERSION: u32 = 2;
 
 /// Files of a process that died while writing are removed after this time.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
@@ -39,6 +39,7 @@ pub struct WeightsFile {
 struct Place {
     name: String,
     shape: Vec<usize>,
+    element: Element,
     offset: usize,
 }
 
@@ -62,12 +63,18 @@ impl Cache {
         Ok(Self { folder })
     }
 
-    /// The canonical weights as a file.
-    pub fn weights(&self, weights: &Weights) -> Result<WeightsFile, EngineError> {
-        let (header, file) = lay_out("weights.safetensors".into(), weights.0.iter().map(|(n, t)| (&**n, &*t.shape)));
+    /// The canonical weights as a file, those of linears and prefix tokens in these elements.
+    pub fn weights(&self, weights: &Weights, element: Element) -> Result<WeightsFile, EngineError> {
+        let name = match element {
+            Element::F16 => "weights-f16.safetensors",
+            Element::Bf16 => "weights-bf16.safetensors",
+            Element::F32 | Element::U8 | Element::I64 => "weights.safetensors",
+        };
+        let (header, file) = lay_out(name.into(), element, weights.0.iter().map(|(n, t)| (&**n, &*t.shape)));
         self.ensure(&file.name, |sink| {
             sink(&header)?;
-            weights.0.values().try_for_each(|tensor| sink(&le_bytes(&tensor.data)))
+            let tensors = weights.0.iter();
+            tensors.map(|(name, t)| bytes_of(element_of(name, element), &t.data)).try_for_each(|bytes| sink(&bytes))
         })?;
         Ok(file)
     }
@@ -84,15 +91,16 @@ impl Cache {
         Ok((path.clone(), Temporary(path)))
     }
 
-    /// A copy of the stored weights with every tensor changed by `change`, one tensor in memory at a time. The file
-    /// may go when a session has opened it: the runtime's mapping keeps the bytes.
+    /// A copy of the stored weights, which are f32, in these elements and with every tensor changed by `change`, one
+    /// tensor in memory at a time. The file may go when a session has opened it: the runtime's mapping keeps the bytes.
     pub fn changed_weights(
         &self,
         stored: &WeightsFile,
+        element: Element,
         change: impl Fn(&str, &mut Tensor),
     ) -> Result<(WeightsFile, Temporary), EngineError> {
         let name = temporary_name("safetensors");
-        let (header, file) = lay_out(name, stored.tensors.iter().map(|t| (&*t.name, &*t.shape)));
+        let (header, file) = lay_out(name, element, stored.tensors.iter().map(|t| (&*t.name, &*t.shape)));
         let path = self.folder.join(&file.name);
         let temporary = Temporary(path.clone());
         let copy = || {
@@ -102,7 +110,7 @@ impl Cache {
             for place in &stored.tensors {
                 let mut tensor = read(&mut source, place)?;
                 change(&place.name, &mut tensor);
-                sink.write_all(&le_bytes(&tensor.data))?;
+                sink.write_all(&bytes_of(element_of(&place.name, element), &tensor.data))?;
             }
             Ok(())
         };
@@ -132,30 +140,54 @@ impl Cache {
 impl WeightsFile {
     /// Bytes of all tensors.
     pub fn bytes(&self) -> usize {
-        self.tensors.iter().map(|t| t.shape.iter().product::<usize>() * size_of::<f32>()).sum()
+        self.tensors.iter().map(|t| t.shape.iter().product::<usize>() * t.element.bytes()).sum()
     }
 }
 
 impl Constants for WeightsFile {
     fn constant(&self, graph: &mut Graph, name: &str) -> Value {
         let place = self.tensors.iter().find(|t| t.name == name).expect("canonical names are checked when loaded");
-        graph.external(name, &place.shape, External { file: &self.name, offset: place.offset })
+        graph.external(name, place.element, &place.shape, External { file: &self.name, offset: place.offset })
     }
 }
 
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// The header of a weights file and its index.
-fn lay_out<'a>(name: String, tensors: impl Iterator<Item = (&'a str, &'a [usize])> + Clone) -> (Vec<u8>, WeightsFile) {
-    let entries = tensors.clone().map(|(name, shape)| tensors::Entry { name, dtype: Dtype::F32, shape });
+fn lay_out<'a>(
+    name: String,
+    element: Element,
+    tensors: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
+) -> (Vec<u8>, WeightsFile) {
+    let dtype = |name| match element_of(name, element) {
+        Element::F16 => Dtype::F16,
+        Element::Bf16 => Dtype::BF16,
+        Element::F32 | Element::U8 | Element::I64 => Dtype::F32,
+    };
+    let entries = tensors.clone().map(|(name, shape)| tensors::Entry { name, dtype: dtype(name), shape });
     let (header, offsets) = tensors::header(entries, &Default::default());
     let place = |((name, shape), offset): ((&str, &[usize]), usize)| Place {
         name: name.to_owned(),
         shape: shape.to_owned(),
+        element: element_of(name, element),
         offset,
     };
     let tensors = tensors.zip(offsets).map(place).collect();
     (header, WeightsFile { name, tensors })
+}
+
+/// Norms are computed in f32 whatever linears compute in.
+fn element_of(name: &str, element: Element) -> Element {
+    let is_norm = name.rsplit('.').nth(1).is_some_and(|layer| layer.starts_with("norm"));
+    if is_norm { Element::F32 } else { element }
+}
+
+fn bytes_of(element: Element, values: &[f32]) -> Vec<u8> {
+    match element {
+        Element::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        Element::Bf16 => values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+        Element::F32 | Element::U8 | Element::I64 => le_bytes(values),
+    }
 }
 
 fn read(source: &mut (impl Read + Seek), place: &Place) -> io::Result<Tensor> {
@@ -235,17 +267,17 @@ mod tests {
     #[test]
     fn a_file_that_is_right_is_kept_and_a_damaged_one_rebuilt() {
         let (_root, cache) = cache();
-        cache.weights(&weights()).expect("written");
+        cache.weights(&weights(), Element::F32).expect("written");
         let path = cache.folder.join("weights.safetensors");
         let good = fs::read(&path).expect("there");
         let written = fs::metadata(&path).and_then(|m| m.modified()).expect("there");
-        cache.weights(&weights()).expect("kept");
+        cache.weights(&weights(), Element::F32).expect("kept");
         assert_eq!(fs::metadata(&path).and_then(|m| m.modified()).expect("there"), written);
         let mut flipped = good.clone();
         *flipped.last_mut().expect("not empty") ^= 1;
         for damage in [&good[..good.len() - 1], &[&good[..], b"x"].concat(), &flipped, b""] {
             fs::write(&path, damage).expect("written");
-            cache.weights(&weights()).expect("rebuilt");
+            cache.weights(&weights(), Element::F32).expect("rebuilt");
             assert_eq!(fs::read(&path).expect("there"), good);
         }
         assert_eq!(names(&cache), ["weights.safetensors"]);
@@ -254,13 +286,31 @@ mod tests {
     #[test]
     fn a_changed_copy_is_a_valid_file_and_goes_with_its_guard() {
         let (_root, cache) = cache();
-        let stored = cache.weights(&weights()).expect("written");
+        let stored = cache.weights(&weights(), Element::F32).expect("written");
         let double = |_: &str, t: &mut Tensor| t.data.iter_mut().for_each(|v| *v *= 2.0);
-        let (file, guard) = cache.changed_weights(&stored, double).expect("written");
+        let (file, guard) = cache.changed_weights(&stored, Element::F32, double).expect("written");
         let bytes = fs::read(cache.folder.join(&file.name)).expect("there");
         let read = tensors::TensorFile::parse(&bytes).expect("valid").f32("b").expect("there").expect("f32");
         assert_eq!(read, (vec![2, 3], vec![-19.0, -17.0, -15.0, -13.0, -11.0, -9.0]));
         drop(guard);
         assert_eq!(names(&cache), ["weights.safetensors"]);
+    }
+
+    #[test]
+    fn narrow_weights_keep_their_norms() {
+        let (_root, cache) = cache();
+        let mut weights = weights();
+        weights.0.insert("blocks.0.norm1.weight".into(), Tensor { shape: vec![1], data: vec![1.000_1] });
+        for (element, name) in [(Element::F16, "weights-f16.safetensors"), (Element::Bf16, "weights-bf16.safetensors")]
+        {
+            let file = cache.weights(&weights, element).expect("written");
+            assert_eq!(file.bytes(), 2 * 12 + 4);
+            let bytes = fs::read(cache.folder.join(name)).expect("there");
+            let read = |tensor| {
+                tensors::TensorFile::parse(&bytes).expect("valid").f32(tensor).expect("there").expect("floats").1
+            };
+            assert_eq!(read("b"), weights.tensor("b").data);
+            assert_eq!(read("blocks.0.norm1.weight"), [1.000_1]);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::cache::le_bytes;
-use super::graph::{External, Graph, Value};
+use super::graph::{Element, External, Graph, Value};
 use super::model;
 use super::ops::{Constants, Dialect};
 use crate::adapter::{Adapter, Layout};
@@ -103,7 +103,7 @@ impl<'a> Beside<'a> {
 impl Constants for Beside<'_> {
     fn constant(&self, graph: &mut Graph, name: &str) -> Value {
         let (shape, offset) = self.shapes[name];
-        graph.external(name, shape, External { file: &self.file, offset })
+        graph.external(name, Element::F32, shape, External { file: &self.file, offset })
     }
 }
 
@@ -123,7 +123,8 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::onnx::session::{Input, Packing, Runtime, Session};
+    use crate::engine::onnx::Provider;
+    use crate::engine::onnx::session::{Input, Options, Packing, Runtime, Session, Target, Values};
     use crate::engine::testing::{distance, golden, onnxruntime};
     use crate::image::Pixels;
 
@@ -131,7 +132,9 @@ mod tests {
     fn logits(path: &Path) -> Option<Vec<f32>> {
         let library = crate::engine::onnx::library::find(Some(&onnxruntime::newest()?), Path::new("")).expect("found");
         let runtime = Runtime::load(&library, onnxruntime::threads()).expect("loads");
-        let mut session = Session::open(&runtime, path, Packing::Prepacked).expect("ONNX Runtime opens it");
+        let target = Target { provider: Provider::Cpu, device: 0, tf32: false, cuda_graphs: false };
+        let options = Options { packing: Packing::Prepacked, target: &target, binds: false };
+        let mut session = Session::open(&runtime, path, options).expect("ONNX Runtime opens it");
         let (pictures, _) = golden::forward();
         let values: Vec<f32> = pictures
             .iter()
@@ -140,7 +143,8 @@ mod tests {
                 Pixels::U8 { .. } => unreachable!("the golden pictures are normalised"),
             })
             .collect();
-        let input = Input { name: "pixel_values", shape: vec![pictures.len(), 3, 32, 32], values: &values };
+        let input =
+            Input { name: "pixel_values", shape: vec![pictures.len(), 3, 32, 32], values: Values::F32(&values) };
         Some(session.run(&[input]).expect("runs").into_raw_vec_and_offset().0)
     }
 

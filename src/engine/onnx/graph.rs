@@ -13,6 +13,43 @@ const CONTRIB: &str = "com.microsoft";
 const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
 
+/// Of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// 32 bits of float.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+    /// A byte.
+    U8,
+    /// An integer.
+    I64,
+}
+
+impl Element {
+    /// Size in memory and in files.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+            Self::I64 => 8,
+        }
+    }
+
+    fn proto(self) -> DataType {
+        match self {
+            Self::F32 => DataType::Float,
+            Self::F16 => DataType::Float16,
+            Self::Bf16 => DataType::Bfloat16,
+            Self::U8 => DataType::Uint8,
+            Self::I64 => DataType::Int64,
+        }
+    }
+}
+
 /// A tensor of the graph, by its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value(String);
@@ -71,16 +108,16 @@ impl Graph {
         &self.place
     }
 
-    /// A float input.
-    pub fn input(&mut self, name: &str, axes: &[Axis<'_>]) -> Value {
-        self.proto.input.push(describe(name, axes));
+    /// An input.
+    pub fn input(&mut self, name: &str, element: Element, axes: &[Axis<'_>]) -> Value {
+        self.proto.input.push(describe(name, element, axes));
         Value(name.into())
     }
 
-    /// Makes a value an output of that name.
+    /// Makes a value of floats an output of that name.
     pub fn output(&mut self, name: &str, value: &Value, axes: &[Axis<'_>]) {
         self.push("", "Identity", &[value], vec![name.into()], &[]);
-        self.proto.output.push(describe(name, axes));
+        self.proto.output.push(describe(name, Element::F32, axes));
     }
 
     /// A free-form key and value in the model's metadata.
@@ -103,12 +140,24 @@ impl Graph {
         Value(name)
     }
 
-    /// Cuts a vector into named parts of these lengths.
-    pub fn split(&mut self, vector: &Value, parts: impl Iterator<Item = (String, usize)>) -> Vec<Value> {
+    /// Cuts the last axis into named parts of these lengths.
+    pub fn split(&mut self, x: &Value, parts: impl Iterator<Item = (String, usize)>) -> Vec<Value> {
         let (names, lengths): (Vec<_>, Vec<_>) = parts.map(|(name, len)| (name, as_i64(len))).unzip();
         let lengths = self.ints(&lengths);
-        self.push("", "Split", &[vector, &lengths], names.clone(), &[("axis", Attribute::Int(0))]);
+        self.push("", "Split", &[x, &lengths], names.clone(), &[("axis", Attribute::Int(-1))]);
         names.into_iter().map(Value).collect()
+    }
+
+    /// Cuts the first axis into two halves.
+    pub fn halve(&mut self, x: &Value) -> [Value; 2] {
+        let names = ["first", "second"].map(|half| self.fresh(half));
+        self.push("", "Split", &[x], names.to_vec(), &[("axis", Attribute::Int(0))]);
+        names.map(Value)
+    }
+
+    /// The same values as other elements.
+    pub fn cast(&mut self, x: &Value, to: Element) -> Value {
+        self.op("Cast", &[x], &[("to", Attribute::Int(i32::from(to.proto()).into()))])
     }
 
     /// A constant vector of integers.
@@ -123,13 +172,23 @@ impl Graph {
         self.constant(name, shape, DataType::Float, values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
-    /// A constant tensor of floats, its values in another file.
-    pub fn external(&mut self, name: &str, shape: &[usize], at: External<'_>) -> Value {
-        let length = shape.iter().product::<usize>() * size_of::<f32>();
+    /// A constant number.
+    pub fn number(&mut self, name: &str, element: Element, value: f32) -> Value {
+        let raw = match element {
+            Element::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+            Element::Bf16 => half::bf16::from_f32(value).to_le_bytes().to_vec(),
+            Element::F32 | Element::U8 | Element::I64 => value.to_le_bytes().to_vec(),
+        };
+        self.constant(name, &[], element.proto(), raw)
+    }
+
+    /// A constant tensor, its values in another file.
+    pub fn external(&mut self, name: &str, element: Element, shape: &[usize], at: External<'_>) -> Value {
+        let length = shape.iter().product::<usize>() * element.bytes();
         let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
         self.proto.initializer.push(TensorProto {
             dims: shape.iter().map(|&n| as_i64(n)).collect(),
-            data_type: DataType::Float.into(),
+            data_type: element.proto().into(),
             name: name.into(),
             raw_data: None,
             external_data: vec![
@@ -202,13 +261,13 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
     }
 }
 
-fn describe(name: &str, axes: &[Axis<'_>]) -> ValueInfoProto {
+fn describe(name: &str, element: Element, axes: &[Axis<'_>]) -> ValueInfoProto {
     let dimension = |axis: &Axis<'_>| match *axis {
         Axis::Fixed(n) => Dimension::DimValue(as_i64(n)),
         Axis::Named(name) => Dimension::DimParam(name.into()),
     };
     let dim = axes.iter().map(|axis| DimensionProto { value: Some(dimension(axis)) }).collect();
-    let tensor = TensorTypeProto { elem_type: DataType::Float.into(), shape: Some(TensorShapeProto { dim }) };
+    let tensor = TensorTypeProto { elem_type: element.proto().into(), shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
 }
 

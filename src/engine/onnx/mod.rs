@@ -1,36 +1,54 @@
 //! The network in ONNX Runtime: our operations write a graph without weights, which the runtime executes.
 //!
-//! One copy of the weights is in memory: a canonical file in the cache folder that the runtime maps. The rescaled
-//! weights are computed inside the graph, one group per run, from the adapter's flat vector. A merged adapter has a
-//! session with weights of its own.
-#![forbid(unsafe_code)]
+//! One copy of the weights is in memory: a canonical file in the cache folder that the runtime maps. A graph takes
+//! adapters in one of three ways: one flat vector for all rows, from which the rescaled weights are computed inside;
+//! a table of adapters and each row's place in it; or merged into weights of a session's own.
+#![deny(unsafe_code)]
 
+mod adapted;
 mod cache;
 pub mod export;
+mod gather;
 pub mod graph;
 mod library;
+mod measure;
 mod model;
 mod ops;
+mod plan;
 mod proto;
+mod run;
 mod session;
+mod settings;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 pub use ops::Dialect;
+pub use settings::{BatchForm, OnnxSettings, Provider};
 
 use super::budget::{Budget, Reservation};
-use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Group, Lens, merge, patches};
+use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Lens, Precision, merge};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Shape, Weights};
 use crate::image::Pixels;
 use cache::{Cache, WeightsFile};
-use model::{Adaptation, Answer};
-use session::{Input, Packing, Runtime, Session};
+use gather::Gathered;
+use graph::Element;
+use model::{Adaptation, Answer, Given, Kind};
+use plan::Limits;
+use run::{AdaptedBy, Call};
+use session::{Options, Packing, Runtime, Session, Target};
+use worker::Worker;
+
+/// Rows of the largest run that is filled up.
+const PADDED_ROWS_MAX: usize = 128;
 
 /// The shared half: files, tables and the loaded library.
 pub struct Onnx {
@@ -43,8 +61,14 @@ struct Shared {
     positions: PositionTables,
     runtime: Runtime,
     cache: Cache,
+    /// As they are.
     weights: WeightsFile,
+    /// As graphs read them.
+    operands: WeightsFile,
+    precision: Precision,
+    target: Target,
     budget: Arc<Budget>,
+    settings: OnnxSettings,
 }
 
 fn usable_threads(asked: usize, shape: &Shape) -> usize {
@@ -55,16 +79,35 @@ fn usable_threads(asked: usize, shape: &Shape) -> usize {
     asked.min(most)
 }
 
+/// What matrices are made of. The runtime's kernels for processors have no bf16, and compute f16 in f32 between
+/// roundings.
+fn precision(settings: &EngineSettings) -> Result<Precision, EngineError> {
+    match (settings.precision, settings.onnx.provider) {
+        (Some(Precision::Bf16), Provider::Cpu) => Err(EngineError::Unavailable(
+            "ONNX Runtime's CPU provider has no bf16 products; use --precision f32, --engine native, or --provider cuda"
+                .into(),
+        )),
+        (asked, _) => Ok(asked.unwrap_or(Precision::F32)),
+    }
+}
+
+fn element(precision: Precision) -> Element {
+    match precision {
+        Precision::F32 => Element::F32,
+        Precision::Bf16 => Element::Bf16,
+        Precision::F16 => Element::F16,
+    }
+}
+
 /// What a merged or bare lens carries: a session with constant weights.
 struct Own {
     session: Mutex<Session>,
     _reserved: Option<Reservation>,
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    rescaled: Session,
-    patches: Vec<f32>,
+/// What a rescaled lens carries: what it is known by in a table of adapters.
+struct Resident {
+    key: slots::Key,
 }
 
 impl Onnx {
@@ -72,12 +115,24 @@ impl Onnx {
     pub fn new(backbone: Arc<Backbone>, weights: Weights, settings: &EngineSettings) -> Result<Self, EngineError> {
         let library = library::find(settings.onnxruntime_lib.as_deref(), &settings.cache_dir)?;
         let runtime = Runtime::load(&library, usable_threads(settings.threads, &backbone.shape))?;
+        let target = Target {
+            provider: settings.onnx.provider,
+            device: settings.onnx.device,
+            tf32: settings.onnx.tf32,
+            cuda_graphs: settings.onnx.cuda_graphs,
+        };
+        target.check(runtime.library())?;
+        let precision = precision(settings)?;
         let cache = Cache::open(&settings.cache_dir, &backbone.fingerprint)?;
         let shared = Shared {
-            weights: cache.weights(&weights)?,
+            weights: cache.weights(&weights, Element::F32)?,
+            operands: cache.weights(&weights, element(precision))?,
+            precision,
+            target,
             layout: Layout::of(&backbone.shape),
             positions: PositionTables::new(&backbone),
             budget: Budget::new(settings.merge_bytes_max),
+            settings: settings.onnx.clone(),
             runtime,
             cache,
             backbone,
@@ -88,10 +143,11 @@ impl Onnx {
     /// Every token `[prefix_tokens + grid_h * grid_w, width]` of one picture after the final norm, without an adapter.
     pub fn tokens(&self, lens: &Lens, picture: &Pixels) -> Result<Array2<f32>, EngineError> {
         let shared = &self.shared;
-        let graph = shared.graph(&shared.weights, Adaptation::Constants, Answer::Tokens);
-        let path = shared.cache.graph("tokens.onnx", &graph)?;
-        let mut session = Session::open(&shared.runtime, &path, Packing::AsStored)?;
-        shared.run(&mut session, lens, &[picture], &mut Vec::new())
+        let kind = Kind { answer: Answer::Tokens, ..shared.kind(Adaptation::Constants, Given::Values) };
+        let mut session = shared.open(kind)?;
+        let mut call = Call::new(lens.adapter.position_rule, Given::Values, AdaptedBy::Nothing);
+        call.add(lens, &[picture], 0);
+        run::answer(shared, &mut session, &mut Gathered::default(), None, &call)
     }
 }
 
@@ -99,104 +155,89 @@ impl Backend for Onnx {
     fn describe(&self) -> Description {
         Description {
             engine: "onnx".into(),
-            precision: "f32".into(),
-            kernel: format!("onnxruntime {}", self.shared.runtime.version()),
-            tolerance: 1e-3,
+            precision: self.shared.precision.name().into(),
+            kernel: self.shared.kernel(),
+            tolerance: self.shared.precision.tolerance(),
         }
     }
 
     fn prepare(&self, adapter: Arc<Adapter>, form: Form) -> Result<Lens, EngineError> {
-        let (prepared, prepared_bytes) = match form {
-            Form::Rescaled => return Ok(Lens { adapter, form, prepared: None, prepared_bytes: 0 }),
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        let (own, prepared_bytes) = match form {
+            Form::Rescaled => {
+                let resident = Arc::new(Resident { key: KEYS.fetch_add(1, Ordering::Relaxed) });
+                return Ok(Lens { adapter, form, prepared: Some(resident), prepared_bytes: 0 });
+            }
             Form::Bare => (self.shared.bare()?, 0),
             Form::Merged => self.shared.merged(&adapter)?,
         };
-        Ok(Lens { adapter, form, prepared: Some(Arc::new(prepared)), prepared_bytes })
+        Ok(Lens { adapter, form, prepared: Some(Arc::new(own)), prepared_bytes })
     }
 
     fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
-        let shared = self.shared.clone();
-        let graph = shared.graph(&shared.weights, Adaptation::Input, Answer::Features);
-        let path = shared.cache.graph("rescaled.onnx", &graph)?;
-        let rescaled = Session::open(&shared.runtime, &path, Packing::AsStored)?;
-        Ok(Box::new(Worker { shared, rescaled, patches: Vec::new() }))
+        Ok(Box::new(Worker::start(self.shared.clone())?))
     }
 }
 
 impl Shared {
-    fn graph(&self, weights: &WeightsFile, adaptation: Adaptation, answer: Answer) -> Vec<u8> {
-        model::serving(&self.backbone.shape, &self.layout, weights, adaptation, answer)
+    /// Library, and provider where it is not the processor.
+    fn kernel(&self) -> String {
+        let version = self.runtime.version();
+        match self.settings.provider {
+            Provider::Cpu => format!("onnxruntime {version}"),
+            provider => format!("onnxruntime {version} {}", provider.name()),
+        }
+    }
+
+    fn kind(&self, adaptation: Adaptation, given: Given) -> Kind {
+        let dialect = match self.settings.provider {
+            Provider::Cpu | Provider::Cuda => Dialect::Fused,
+            // It compiles standard operators, and would leave others to the next provider.
+            Provider::Tensorrt => Dialect::Plain,
+        };
+        Kind { adaptation, given, answer: Answer::Features, element: element(self.precision), dialect }
+    }
+
+    /// How pictures of bytes are given to the graphs that all tasks share. A processor that runs group after group has
+    /// nothing to gain from bytes: the host normalises them as fast.
+    fn given(&self) -> Given {
+        let is_default = self.settings.provider == Provider::Cpu && self.settings.form() == BatchForm::Group;
+        if is_default { Given::Values } else { Given::Bytes }
+    }
+
+    fn limits(&self) -> Limits {
+        let pads = self.settings.pads_batches();
+        let rows_max = if pads { PADDED_ROWS_MAX } else { usize::MAX };
+        Limits { rows_max, tasks_max: self.settings.adapter_slots.max(1), pads }
+    }
+
+    /// A session over the shared weights.
+    fn open(&self, kind: Kind) -> Result<Session, EngineError> {
+        let graph = model::serving(&self.backbone.shape, &self.layout, &self.operands, kind);
+        let path = self.cache.graph(&kind.file(), &graph)?;
+        Session::open(&self.runtime, &path, self.options(Packing::AsStored))
+    }
+
+    fn options(&self, packing: Packing) -> Options<'_> {
+        Options { packing, target: &self.target, binds: self.settings.pads_batches() }
     }
 
     /// The same mapped weights, not rescaled.
     fn bare(&self) -> Result<Own, EngineError> {
-        let graph = self.graph(&self.weights, Adaptation::Constants, Answer::Features);
-        let path = self.cache.graph("bare.onnx", &graph)?;
-        let session = Session::open(&self.runtime, &path, Packing::AsStored)?;
+        let session = self.open(self.kind(Adaptation::Constants, Given::Values))?;
         Ok(Own { session: Mutex::new(session), _reserved: None })
     }
 
     /// Weights of its own. Their files are removed as soon as the session is open.
     fn merged(&self, adapter: &Adapter) -> Result<(Own, usize), EngineError> {
-        let bytes = self.weights.bytes();
+        let bytes = self.operands.bytes();
         let reserved = self.budget.reserve(bytes)?;
         let merge = |name: &str, tensor: &mut _| merge::merge(name, tensor, &self.layout, &adapter.rescale);
-        let (weights, _file) = self.cache.changed_weights(&self.weights, merge)?;
-        let graph = self.graph(&weights, Adaptation::Constants, Answer::Features);
+        let (weights, _file) = self.cache.changed_weights(&self.weights, element(self.precision), merge)?;
+        let kind = self.kind(Adaptation::Constants, Given::Values);
+        let graph = model::serving(&self.backbone.shape, &self.layout, &weights, kind);
         let (path, _graph) = self.cache.temporary_graph(&graph)?;
-        let session = Session::open(&self.runtime, &path, Packing::Prepacked)?;
+        let session = Session::open(&self.runtime, &path, self.options(Packing::Prepacked))?;
         Ok((Own { session: Mutex::new(session), _reserved: Some(reserved) }, bytes))
-    }
-
-    /// One run of one group.
-    fn run(
-        &self,
-        session: &mut Session,
-        lens: &Lens,
-        rows: &[&Pixels],
-        patches: &mut Vec<f32>,
-    ) -> Result<Array2<f32>, EngineError> {
-        let shape = &self.backbone.shape;
-        let (gh, gw) = patches::grid(rows[0], shape.patch);
-        let positions = self.positions.get(lens.adapter.position_rule, (gh, gw));
-        let per_row = gh * gw * shape.patch_values();
-        // The runtime sums a product of one row in an order of its own, so a lone patch gets an empty picture beside it.
-        let count = if gh * gw == 1 { rows.len().max(2) } else { rows.len() };
-        patches.clear();
-        patches.resize(count * per_row, 0.0);
-        for (pixels, out) in rows.iter().zip(patches.chunks_exact_mut(per_row)) {
-            patches::write(pixels, &lens.adapter.preprocess, shape.patch, out);
-        }
-        let mut inputs = vec![
-            Input { name: "patches", shape: vec![count, gh * gw, shape.patch_values()], values: patches },
-            Input { name: "positions", shape: vec![gh * gw, shape.width], values: &positions },
-        ];
-        if lens.form == Form::Rescaled {
-            let values = &lens.adapter.rescale;
-            inputs.push(Input { name: "adapter", shape: vec![values.len()], values });
-        }
-        let mut features = session.run(&inputs)?;
-        features.slice_axis_inplace(Axis(0), (..rows.len()).into());
-        Ok(features)
-    }
-}
-
-impl Engine for Worker {
-    fn run(&mut self, batch: &[Group<'_>]) -> Result<Vec<Array2<f32>>, EngineError> {
-        batch.iter().map(|group| self.run_group(group)).collect()
-    }
-}
-
-impl Worker {
-    fn run_group(&mut self, group: &Group<'_>) -> Result<Array2<f32>, EngineError> {
-        let Self { shared, rescaled, patches } = self;
-        match group.lens.prepared.as_ref().and_then(|prepared| prepared.downcast_ref::<Own>()) {
-            None => shared.run(rescaled, group.lens, &group.rows, patches),
-            Some(own) => {
-                // A session has no state between runs, so one that a panic left behind is as good as new.
-                let mut session = own.session.lock().unwrap_or_else(PoisonError::into_inner);
-                shared.run(&mut session, group.lens, &group.rows, patches)
-            }
-        }
     }
 }

@@ -1,19 +1,21 @@
 //! The network's operations as writers: each call adds nodes to a graph.
 //!
 //! Activations are `[rows * tokens, features]`, so that every linear is one Gemm with its bias fused. Weights keep the
-//! torch layout `[out, in]`; the rescaled ones are computed in the graph from the adapter's flat vector.
+//! torch layout `[out, in]`. What an adapter does to them is `adapted`'s.
+//!
+//! Where matrices are narrower than f32, so are the activations between operations; norms, softmax and pooling are
+//! computed in f32, and products are summed in f32 by the runtime's kernels.
 
-use std::collections::HashMap;
-
-use super::graph::{Attribute, Axis, Graph, Value, as_i64};
-use crate::adapter::{Layout, SsfRange};
+use super::adapted::Adapted;
+use super::graph::{Attribute, Element, Graph, Value, as_i64};
+use crate::adapter::Layout;
 use crate::backbone::{Activation, Shape};
 use crate::vit::{Layer, LinearAt, NormAt, Ops, Then};
 
-use Attribute::{Float, Int, Ints};
+use Attribute::{Int, Ints};
 
 /// Which operators may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// ONNX Runtime's fused attention and GELU: its CPU provider's fastest.
     Fused,
@@ -48,101 +50,73 @@ pub struct Pictures {
     pub positions: Value,
 }
 
-/// Writes the network of one adapter.
+/// Writes the network.
 pub struct Writer<'a, C> {
     /// The graph so far.
     pub graph: Graph,
-    shape: &'a Shape,
-    layout: &'a Layout,
+    pub(super) shape: &'a Shape,
+    pub(super) layout: &'a Layout,
     constants: &'a C,
     dialect: Dialect,
-    /// The adapter's segments by their place in the flat vector; empty when its weights are constants.
-    segments: HashMap<usize, Value>,
-    one: Option<Value>,
-    /// `[rows, tokens, width]` as the graph computes it.
+    /// Of matrices and activations.
+    element: Element,
+    pub(super) adapted: Adapted,
+    /// `[rows, tokens, -1]` as the graph computes it.
     token_shape: Option<Value>,
 }
 
 impl<'a, C: Constants> Writer<'a, C> {
     /// A network whose constants are used as they are.
     pub fn new(name: &str, shape: &'a Shape, layout: &'a Layout, constants: &'a C, dialect: Dialect) -> Self {
-        let graph = Graph::new(name);
-        Self { graph, shape, layout, constants, dialect, segments: HashMap::new(), one: None, token_shape: None }
+        let (graph, element) = (Graph::new(name), Element::F32);
+        Self { graph, shape, layout, constants, dialect, element, adapted: Adapted::Constants, token_shape: None }
     }
 
-    /// Adds the input `adapter` `[P]`: from here on it rescales every constant.
-    pub fn rescale_by_input(&mut self) {
-        let vector = self.graph.input("adapter", &[Axis::Fixed(self.layout.len())]);
-        let parts = self.layout.segments().iter().map(|s| (s.name.clone(), s.range.len()));
-        let values = self.graph.split(&vector, parts);
-        self.segments = self.layout.segments().iter().map(|s| s.range.start).zip(values).collect();
-        self.one = Some(self.graph.floats("one", &[], &[1.0]));
+    /// Computes in these elements; the constants of linears and prefix tokens must have them.
+    pub fn computing_in(mut self, element: Element) -> Self {
+        self.element = element;
+        self
     }
 
-    /// Every token of the last activations, `[rows, tokens, width]`.
+    /// Flat activations as `[rows, tokens, features]`.
     pub fn tokens(&mut self, x: &Value) -> Value {
         let shape = self.token_shape.clone().expect("embed comes first");
         self.graph.op("Reshape", &[x, &shape], &[])
     }
 
-    fn constant(&mut self, name: String) -> Value {
+    /// Says that what follows has the rows and tokens of `x`.
+    fn count_tokens(&mut self, x: &Value) {
+        let counts = self.graph.op("Shape", &[x], &[("start", Int(0)), ("end", Int(2))]);
+        let features = self.graph.ints(&[-1]);
+        self.token_shape = Some(self.graph.op("Concat", &[&counts, &features], &[("axis", Int(0))]));
+    }
+
+    pub(super) fn constant(&mut self, name: String) -> Value {
         self.constants.constant(&mut self.graph, &name)
     }
 
-    fn segment(&self, start: usize) -> Value {
-        self.segments[&start].clone()
+    /// Weight (or gain) and bias.
+    pub(super) fn frozen(&mut self, place: &str) -> [Value; 2] {
+        ["weight", "bias"].map(|part| self.constant(format!("{place}.{part}")))
     }
 
-    /// `[n]` to `[n, 1]`.
-    fn column(&mut self, vector: &Value) -> Value {
-        let axis = self.graph.ints(&[1]);
-        self.graph.op("Unsqueeze", &[vector, &axis], &[])
-    }
-
-    fn flatten(&mut self, x: &Value, features: usize) -> Value {
+    pub(super) fn flatten(&mut self, x: &Value, features: usize) -> Value {
         let shape = self.graph.ints(&[-1, as_i64(features)]);
         self.graph.op("Reshape", &[x, &shape], &[])
     }
 
-    /// The number 1, known when `x` is. The runtime orders nodes by what they need: weights that need the number are
-    /// rescaled when their layer's turn comes and freed after it, else all would be rescaled, and kept, at the start.
-    fn one_after(&mut self, x: &Value) -> Value {
-        let count = self.graph.op("Shape", &[x], &[("start", Int(0)), ("end", Int(1))]);
-        self.graph.op("Div", &[&count, &count], &[])
-    }
-
-    /// Weight and bias of the linear of `x`, rescaled when the adapter is an input.
-    fn linear_parameters(&mut self, at: LinearAt, x: &Value) -> [Value; 2] {
-        let [weight, bias] = ["weight", "bias"].map(|part| self.constant(format!("{at}.{part}")));
-        let Some(one) = self.one.clone() else { return [weight, bias] };
-        let range = self.layout.linear(at);
-        let [scale_in, scale_out, shift] =
-            [range.scale_in, range.scale_out, range.shift].map(|r| self.segment(r.start));
-        let axis = self.one_after(x);
-        let scale_out = self.graph.op("Unsqueeze", &[&scale_out, &axis], &[]);
-        let outer = self.graph.op("Mul", &[&scale_out, &scale_in], &[]);
-        let factor = self.graph.op("Add", &[&outer, &one], &[]);
-        let weight = self.graph.op("Mul", &[&weight, &factor], &[]);
-        let bias = self.graph.op("Add", &[&bias, &shift], &[]);
-        [weight, bias]
-    }
-
-    /// Gain and bias (or weight rows and bias) with an SSF folded in.
-    fn ssf_parameters(&mut self, place: &str, at: &SsfRange, weight_is_matrix: bool) -> [Value; 2] {
-        let [weight, bias] = ["weight", "bias"].map(|part| self.constant(format!("{place}.{part}")));
-        if self.segments.is_empty() {
-            return [weight, bias];
-        }
-        let [scale, shift] = [at.scale.start, at.shift.start].map(|start| self.segment(start));
-        let scaled = self.graph.op("Mul", &[&bias, &scale], &[]);
-        let bias = self.graph.op("Add", &[&scaled, &shift], &[]);
-        let scale = if weight_is_matrix { self.column(&scale) } else { scale };
-        let weight = self.graph.op("Mul", &[&weight, &scale], &[]);
-        [weight, bias]
-    }
-
-    fn affine(&mut self, x: &Value, [weight, bias]: &[Value; 2]) -> Value {
+    pub(super) fn affine(&mut self, x: &Value, [weight, bias]: &[Value; 2]) -> Value {
         self.graph.op("Gemm", &[x, weight, bias], &[("transB", Int(1))])
+    }
+
+    /// From f32 to what is computed in.
+    pub(super) fn narrow(&mut self, x: &Value) -> Value {
+        if self.element == Element::F32 { x.clone() } else { self.graph.cast(x, self.element) }
+    }
+
+    /// From what is computed in to f32.
+    fn widen(&mut self, x: &Value) -> Value {
+        if self.element == Element::F32 { x.clone() } else { self.graph.cast(x, Element::F32) }
     }
 
     /// A constant once per picture of `like`: `[rows, inner…]`.
@@ -156,14 +130,23 @@ impl<'a, C: Constants> Writer<'a, C> {
     fn activate(&mut self, x: &Value) -> Value {
         match (self.shape.activation, self.dialect) {
             (Activation::Gelu, Dialect::Fused) => self.graph.contrib("Gelu", &[x], &[]),
-            (Activation::Gelu, Dialect::Plain) => self.gelu(x),
-            (Activation::GeluTanh, _) => self.gelu_tanh(x),
+            (activation, _) => {
+                let x = self.widen(x);
+                let y = if activation == Activation::Gelu { self.gelu(&x) } else { self.gelu_tanh(&x) };
+                self.narrow(&y)
+            }
         }
     }
 
     fn scalar(&mut self, name: &str, value: f32) -> Value {
         let name = format!("{}.{name}", self.graph.place());
-        self.graph.floats(&name, &[], &[value])
+        self.graph.number(&name, Element::F32, value)
+    }
+
+    /// In the elements that are computed in.
+    pub(super) fn narrow_scalar(&mut self, name: &str, value: f32) -> Value {
+        let name = format!("{}.{name}", self.graph.place());
+        self.graph.number(&name, self.element, value)
     }
 
     /// x / 2 · (1 + erf(x / √2)).
@@ -204,8 +187,10 @@ impl<'a, C: Constants> Writer<'a, C> {
         #[expect(clippy::cast_precision_loss, reason = "a head has far fewer than 2^24 features")]
         let scale = self.scalar("scale", 1.0 / (self.shape.head_size() as f32).sqrt());
         let scores = self.graph.op("MatMul", &[&q, &k], &[]);
+        let scores = self.widen(&scores);
         let scores = self.graph.op("Mul", &[&scores, &scale], &[]);
         let scores = self.graph.op("Softmax", &[&scores], &[("axis", Int(-1))]);
+        let scores = self.narrow(&scores);
         let out = self.graph.op("MatMul", &[&scores, &v], &[]);
         let out = self.graph.op("Transpose", &[&out], &[("perm", Ints(vec![0, 2, 1, 3]))]);
         let join = self.graph.ints(&[0, 0, as_i64(self.shape.width)]);
@@ -221,38 +206,35 @@ impl<C: Constants> Ops for Writer<'_, C> {
 
     fn embed(&mut self, pictures: &Pictures) -> Value {
         self.graph.enter("patch_embed");
-        let width = as_i64(self.shape.width);
-        let flat = self.flatten(&pictures.patches, self.shape.patch_values());
-        let parameters = self.ssf_parameters("patch_embed", &self.layout.patch_embed(), true);
-        let x = self.affine(&flat, &parameters);
-        let patch_shape = self.graph.op("Shape", &[&pictures.patches], &[("start", Int(0)), ("end", Int(2))]);
-        let last = self.graph.ints(&[width]);
-        let shape = self.graph.op("Concat", &[&patch_shape, &last], &[("axis", Int(0))]);
-        let x = self.graph.op("Reshape", &[&x, &shape], &[]);
-        let mut x = self.graph.op("Add", &[&x, &pictures.positions], &[]);
+        let width = self.shape.width;
+        let patches = self.narrow(&pictures.patches);
+        self.count_tokens(&patches);
+        let flat = self.flatten(&patches, self.shape.patch_values());
+        let x = self.adapted_patches(&flat);
+        let x = self.tokens(&x);
+        let positions = self.narrow(&pictures.positions);
+        let mut x = self.graph.op("Add", &[&x, &positions], &[]);
         if self.shape.prefix_tokens > 0 {
             let prefix = self.constant("prefix_tokens".into());
-            let prefix = self.repeat(&prefix, &x, &[as_i64(self.shape.prefix_tokens), width]);
+            let prefix = self.repeat(&prefix, &x, &[as_i64(self.shape.prefix_tokens), as_i64(width)]);
             x = self.graph.op("Concat", &[&prefix, &x], &[("axis", Int(1))]);
         }
-        self.token_shape = Some(self.graph.op("Shape", &[&x], &[]));
-        self.flatten(&x, self.shape.width)
+        self.count_tokens(&x);
+        self.flatten(&x, width)
     }
 
     fn norm(&mut self, x: &Value, at: NormAt) -> Value {
         self.graph.enter(at);
-        let [gain, bias] = self.ssf_parameters(&at.to_string(), &self.layout.norm(at), false);
-        #[expect(clippy::cast_possible_truncation, reason = "the attribute is f32")]
-        let epsilon = Float(self.shape.eps as f32);
-        self.graph.op("LayerNormalization", &[x, &gain, &bias], &[("axis", Int(-1)), ("epsilon", epsilon)])
+        let x = self.widen(x);
+        let y = self.adapted_norm(&x, at);
+        self.narrow(&y)
     }
 
     fn qkv(&mut self, x: &Value, block: usize) -> [Value; 3] {
         [Layer::Q, Layer::K, Layer::V].map(|layer| {
             let at = LinearAt { block, layer };
             self.graph.enter(at);
-            let parameters = self.linear_parameters(at, x);
-            let y = self.affine(x, &parameters);
+            let y = self.adapted_linear(x, at);
             self.tokens(&y)
         })
     }
@@ -271,8 +253,7 @@ impl<C: Constants> Ops for Writer<'_, C> {
 
     fn linear(&mut self, x: &Value, at: LinearAt, then: Then<'_, Value>) -> Value {
         self.graph.enter(at);
-        let parameters = self.linear_parameters(at, x);
-        let y = self.affine(x, &parameters);
+        let y = self.adapted_linear(x, at);
         match then {
             Then::Activate => self.activate(&y),
             Then::Add(residual) => self.graph.op("Add", &[&y, residual], &[]),
@@ -281,7 +262,8 @@ impl<C: Constants> Ops for Writer<'_, C> {
 
     fn pool(&mut self, x: &Value) -> Value {
         self.graph.enter("pool");
-        let x = self.tokens(x);
+        let x = self.widen(x);
+        let x = self.tokens(&x);
         let [start, end, axis] = [as_i64(self.shape.prefix_tokens), i64::MAX, 1].map(|i| self.graph.ints(&[i]));
         let patches = self.graph.op("Slice", &[&x, &start, &end, &axis], &[]);
         // ReduceMean splits its sums by the number of rows; this operator gives a row the same mean in every batch.

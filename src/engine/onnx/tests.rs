@@ -1,6 +1,11 @@
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
 use super::*;
 use crate::backbone;
-use crate::engine::testing::{Running, distance, onnxruntime, random, settings};
+use crate::engine::head;
+use crate::engine::reference::Reference;
+use crate::engine::testing::{Running, distance, golden, onnxruntime, random, settings};
 
 fn open(backbone: &Arc<Backbone>, weights: Weights) -> Option<Onnx> {
     let settings = EngineSettings { onnxruntime_lib: Some(onnxruntime::newest()?), ..settings() };
@@ -15,7 +20,7 @@ fn tiny() -> (Arc<Backbone>, Weights) {
 #[test]
 fn tokens_are_the_oracles() {
     let (backbone, weights) = tiny();
-    let reference = crate::engine::reference::Reference::<f64>::new(backbone.clone(), weights.clone(), 0);
+    let reference = Reference::<f64>::new(backbone.clone(), weights.clone(), 0);
     let Some(onnx) = open(&backbone, weights) else { return };
     let adapter = random::adapter(&backbone, 1);
     let lens = reference.prepare(adapter, Form::Bare).expect("nothing to prepare");
@@ -33,7 +38,7 @@ fn merged_adapters_leave_no_files_behind() {
     let Some(onnx) = open(&backbone, weights) else { return };
     let running = Running::new(Arc::new(onnx));
     let _lens = running.lens(&random::adapter(&backbone, 1), Form::Merged);
-    let folder = settings().cache_dir.join("onnx-1").join(backbone.fingerprint.0.trim_start_matches("sha256:"));
+    let folder = settings().cache_dir.join("onnx-2").join(backbone.fingerprint.0.trim_start_matches("sha256:"));
     let mut names: Vec<_> = std::fs::read_dir(folder).expect("there").flatten().map(|e| e.file_name()).collect();
     names.sort();
     assert_eq!(names, ["rescaled.onnx", "weights.safetensors"]);
@@ -69,4 +74,119 @@ fn resident(kind: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with(kind)).expect("the kernel counts it");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("a number") * 1024
+}
+
+/// A batch of any tasks: for each group, which task and which pictures.
+type Batch = Vec<(usize, Vec<usize>)>;
+
+/// Mixed runs with fewer slots than tasks, cut and filled up: slots are taken over in the middle of traffic.
+fn any_traffic_is_the_oracles(form: BatchForm) {
+    const TASKS: usize = 6;
+    const PICTURES: usize = 4;
+    let Some(library) = onnxruntime::newest() else { return };
+    for (backbone, weights) in golden::backbones() {
+        let mut oracle = Running::new(Arc::new(Reference::<f32>::new(backbone.clone(), weights.clone(), 0)));
+        let onnx =
+            OnnxSettings { form: Some(form), adapter_slots: 3, pads_batches: Some(true), ..OnnxSettings::default() };
+        let settings = EngineSettings { onnxruntime_lib: Some(library.clone()), onnx, ..settings() };
+        let mut running = Running::new(Arc::new(Onnx::new(backbone.clone(), weights, &settings).expect("it opens")));
+        let mut adapters = golden::adapters(&backbone);
+        adapters.extend((0..TASKS as u64 - 2).map(|seed| random::adapter(&backbone, seed)));
+        let side = backbone.image_size;
+        let pictures: Vec<_> = (0..PICTURES as u64).map(|seed| random::picture((side, side), seed)).collect();
+        let expected: Vec<Vec<_>> = adapters
+            .iter()
+            .map(|adapter| {
+                let lens = oracle.lens(adapter, Form::Rescaled);
+                pictures.iter().map(|picture| head::logits(adapter, &oracle.row(&lens, picture))).collect()
+            })
+            .collect();
+        let lenses: Vec<_> = adapters.iter().map(|adapter| running.lens(adapter, Form::Rescaled)).collect();
+        let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
+        let group = (0..TASKS, prop::collection::vec(0..PICTURES, 1..4));
+        let batches = prop::collection::vec(prop::collection::vec(group, 1..6), 1..4);
+        let run = |batches: Vec<Batch>| {
+            for batch in batches {
+                let rows: Vec<Vec<_>> =
+                    batch.iter().map(|(_, rows)| rows.iter().map(|&row| &pictures[row]).collect()).collect();
+                let groups: Vec<_> =
+                    batch.iter().zip(&rows).map(|((task, _), rows)| (&lenses[*task], &rows[..])).collect();
+                let features = running.rows(&groups);
+                let asked = batch.iter().flat_map(|(task, rows)| rows.iter().map(|&row| (*task, row)));
+                for (features, (task, row)) in features.iter().zip(asked) {
+                    let distance = distance(&head::logits(&adapters[task], features), &expected[task][row]);
+                    prop_assert!(distance <= 1e-5, "task {task} row {row} of {batch:?}: {distance}");
+                }
+            }
+            Ok(())
+        };
+        let run = std::cell::RefCell::new(run);
+        TestRunner::new_with_rng(config, TestRunner::deterministic().rng().clone())
+            .run(&batches, |batches| (run.borrow_mut())(batches))
+            .unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[test]
+fn any_mixed_traffic_is_the_oracles() {
+    any_traffic_is_the_oracles(BatchForm::Mixed);
+}
+
+#[test]
+fn any_traffic_in_the_cheapest_form_is_the_oracles() {
+    any_traffic_is_the_oracles(BatchForm::Auto);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_in_one_sentence() {
+    let Some(library) = onnxruntime::newest() else { return };
+    for provider in [Provider::Cuda, Provider::Tensorrt] {
+        let (backbone, weights) = tiny();
+        let onnx = OnnxSettings { provider, ..OnnxSettings::default() };
+        let settings = EngineSettings { onnxruntime_lib: Some(library.clone()), onnx, ..settings() };
+        let error = Onnx::new(backbone, weights, &settings).err().expect("this release has the CPU provider only");
+        let message = error.to_string();
+        assert!(message.contains(provider.name()) && message.contains("onnxruntime-gpu"), "{message}");
+    }
+}
+
+#[test]
+fn bf16_needs_a_device() {
+    let Some(library) = onnxruntime::newest() else { return };
+    let (backbone, weights) = tiny();
+    let settings = EngineSettings { onnxruntime_lib: Some(library), precision: Some(Precision::Bf16), ..settings() };
+    let error = Onnx::new(backbone, weights, &settings).err().expect("the CPU provider has no bf16");
+    assert!(error.to_string().contains("--provider cuda"), "{error}");
+}
+
+/// ARCHITECTURE.md quotes the bound; run with --nocapture for the figure.
+#[test]
+fn forms_and_buckets_differ_in_the_last_bits_only() {
+    let Some(library) = onnxruntime::newest() else { return };
+    let (backbone, weights) = golden::backbone();
+    let adapter = golden::adapters(&backbone).remove(0);
+    let side = backbone.image_size;
+    let pictures: Vec<_> = (0..9).map(|seed| random::picture((side, side), seed)).collect();
+    let logits = |form, pads, rows: usize| -> Vec<Vec<f32>> {
+        let onnx = OnnxSettings { form: Some(form), pads_batches: Some(pads), ..OnnxSettings::default() };
+        let settings = EngineSettings { onnxruntime_lib: Some(library.clone()), onnx, ..settings() };
+        let onnx = Onnx::new(backbone.clone(), weights.clone(), &settings).expect("it opens");
+        let mut running = Running::new(Arc::new(onnx));
+        let lens = running.lens(&adapter, Form::Rescaled);
+        let mut features = Vec::new();
+        for pictures in pictures.chunks(rows) {
+            features.extend(running.rows(&[(&lens, &pictures.iter().collect::<Vec<_>>())]));
+        }
+        features.iter().map(|row| head::logits(&adapter, row)).collect()
+    };
+    let expected = logits(BatchForm::Group, false, 9);
+    let mut largest = 0.0f32;
+    for form in [BatchForm::Group, BatchForm::Mixed] {
+        for (pads, rows) in [(false, 1), (false, 4), (true, 1), (true, 3), (true, 9)] {
+            let found = logits(form, pads, rows);
+            largest = found.iter().zip(&expected).map(|(a, b)| distance(a, b)).fold(largest, f32::max);
+        }
+    }
+    eprintln!("largest difference of logits between forms and buckets: {largest:e}");
+    assert!(largest <= 2e-6, "{largest}");
 }

@@ -7,6 +7,7 @@ pub mod random;
 use std::sync::{Arc, LazyLock};
 
 use crate::adapter::Adapter;
+use crate::engine::onnx::OnnxSettings;
 use crate::engine::{Backend, Engine, EngineSettings, Form, Group, Lens};
 use crate::image::Pixels;
 
@@ -18,6 +19,7 @@ pub fn settings() -> EngineSettings {
         cache_dir: CACHE.path().to_owned(),
         precision: None,
         kernel: None,
+        onnx: OnnxSettings::default(),
         threads: onnxruntime::threads(),
         merge_bytes_max: usize::MAX,
     }

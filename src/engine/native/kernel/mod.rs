@@ -67,15 +67,6 @@ impl Precision {
     }
 }
 
-impl std::str::FromStr for Precision {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = [Self::F32, Self::Bf16].into_iter().find(|precision| precision.as_str() == name);
-        known.ok_or_else(|| "use f32 or bf16".to_owned())
-    }
-}
-
 type SpinFn = unsafe fn(turns: usize) -> f32;
 type RescaleFn = unsafe fn(words: usize, from: *const u32, to: *mut u32, scale_out: *const f32, scale_in: *const f32);
 type NormFn = unsafe fn(width: usize, x: *const f32, norm: &Norm, to: *mut u8, to_elements: bool);

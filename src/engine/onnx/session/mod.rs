@@ -1,4 +1,11 @@
-//! ONNX Runtime itself; the only file that names `ort`.
+//! ONNX Runtime itself; the only room that names `ort`.
+
+mod bound;
+mod provider;
+mod table;
+
+pub use provider::Target;
+pub use table::Table;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +15,10 @@ use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 use ort::session::SessionInputValue;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::value::TensorRef;
+use ort::value::{Shape, TensorRef};
 
 use crate::engine::EngineError;
+use bound::{Bindings, Memory};
 
 /// The loaded library. A process has one: the first that loads it decides library and threads.
 #[derive(Clone)]
@@ -55,6 +63,11 @@ impl Runtime {
         )))
     }
 
+    /// The library's file.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
     /// The library's release, e.g. `1.32.0`.
     pub fn version(&self) -> &str {
         &self.version
@@ -93,60 +106,108 @@ pub enum Packing {
     AsStored,
 }
 
-/// A graph that is ready to run.
-pub struct Session(ort::session::Session);
+/// How a session is opened.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// What happens to constant weights.
+    pub packing: Packing,
+    /// Where it runs.
+    pub target: &'a Target,
+    /// Whether its tensors stay at their addresses: one set for each shape of inputs.
+    pub binds: bool,
+}
 
-/// A named f32 tensor.
+/// A graph that is ready to run.
+pub struct Session {
+    session: ort::session::Session,
+    bindings: Option<(Bindings, Memory)>,
+}
+
+/// A named tensor.
 pub struct Input<'a> {
     /// The graph's name for it.
     pub name: &'static str,
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
     /// `shape.iter().product()` values.
-    pub values: &'a [f32],
+    pub values: Values<'a>,
+}
+
+/// What a tensor holds.
+#[derive(Clone, Copy)]
+pub enum Values<'a> {
+    /// Floats.
+    F32(&'a [f32]),
+    /// Bytes.
+    U8(&'a [u8]),
+    /// Integers.
+    I64(&'a [i64]),
+    /// Adapters that are resident; their shape is the table's own.
+    Table(&'a Table),
 }
 
 impl<'a> Input<'a> {
     fn tensor(&self) -> ort::Result<(&'static str, SessionInputValue<'a>)> {
-        let tensor = TensorRef::from_array_view((self.shape.clone(), self.values))?;
-        Ok((self.name, tensor.into()))
+        let shape = self.shape.clone();
+        let value = match self.values {
+            Values::F32(values) => TensorRef::from_array_view((shape, values))?.into(),
+            Values::U8(values) => TensorRef::from_array_view((shape, values))?.into(),
+            Values::I64(values) => TensorRef::from_array_view((shape, values))?.into(),
+            Values::Table(table) => table.tensor().into(),
+        };
+        Ok((self.name, value))
     }
 }
 
 impl Session {
     /// Opens a graph by path, so that the runtime maps the files of its external data itself.
-    pub fn open(runtime: &Runtime, graph: &Path, packing: Packing) -> Result<Self, EngineError> {
+    pub fn open(runtime: &Runtime, graph: &Path, options: Options<'_>) -> Result<Self, EngineError> {
         let open = || {
-            let mut builder = options(SessionBuilder::new(&runtime.environment)?, packing)?;
-            builder.commit_from_file(graph)
+            let mut builder = built(SessionBuilder::new(&runtime.environment)?, options, graph)?;
+            let session = builder.commit_from_file(graph)?;
+            let bindings = options.binds.then(|| Memory::of(&session, options.target)).transpose()?;
+            Ok(Self { session, bindings: bindings.map(|memory| (Bindings::default(), memory)) })
         };
-        open().map(Self).map_err(failed("opening the graph in ONNX Runtime"))
+        open().map_err(failed("opening the graph in ONNX Runtime"))
     }
 
     /// Runs the graph; answers with its only output, whose last axis is the matrix's columns.
     pub fn run(&mut self, inputs: &[Input<'_>]) -> Result<Array2<f32>, EngineError> {
-        self.run_graph(inputs).map_err(failed("running the graph in ONNX Runtime"))
-    }
-
-    fn run_graph(&mut self, inputs: &[Input<'_>]) -> ort::Result<Array2<f32>> {
-        let inputs = inputs.iter().map(Input::tensor).collect::<ort::Result<Vec<_>>>()?;
-        let outputs = self.0.run(inputs)?;
-        let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
-        let columns = shape.last().and_then(|&n| usize::try_from(n).ok()).unwrap_or(0);
-        let rows = values.len().checked_div(columns).unwrap_or(0);
-        Array2::from_shape_vec((rows, columns), values.to_vec()).map_err(|e| ort::Error::new(e.to_string()))
+        let Self { session, bindings } = self;
+        let answer = match bindings {
+            None => run_once(session, inputs),
+            Some((bindings, memory)) => bindings.run(session, memory, inputs),
+        };
+        answer.map_err(failed("running the graph in ONNX Runtime"))
     }
 }
 
-fn options(builder: SessionBuilder, packing: Packing) -> ort::Result<SessionBuilder> {
+fn run_once(session: &mut ort::session::Session, inputs: &[Input<'_>]) -> ort::Result<Array2<f32>> {
+    let inputs = inputs.iter().map(Input::tensor).collect::<ort::Result<Vec<_>>>()?;
+    let outputs = session.run(inputs)?;
+    let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
+    matrix(shape, values)
+}
+
+/// The last axis is the columns, all others are rows.
+fn matrix(shape: &Shape, values: &[f32]) -> ort::Result<Array2<f32>> {
+    let columns = shape.last().and_then(|&n| usize::try_from(n).ok()).unwrap_or(0);
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    Array2::from_shape_vec((rows, columns), values.to_vec()).map_err(|e| ort::Error::new(e.to_string()))
+}
+
+fn built(builder: SessionBuilder, options: Options<'_>, graph: &Path) -> ort::Result<SessionBuilder> {
     let builder = builder
-        .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_log_level(LogLevel::Warning)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         // Batch and picture sizes vary; a pattern per shape would keep a block of memory for each.
         .with_memory_pattern(false)?
-        .with_prepacking(packing == Packing::Prepacked)?;
-    Ok(builder)
+        .with_prepacking(options.packing == Packing::Prepacked)?;
+    let providers = options.target.providers(graph);
+    if providers.is_empty() {
+        return Ok(builder.with_auto_device(AutoDevicePolicy::PreferCPU)?);
+    }
+    Ok(builder.with_execution_providers(providers)?)
 }
 
 fn failed(what: &'static str) -> impl Fn(ort::Error) -> EngineError {
