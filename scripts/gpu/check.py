@@ -57,6 +57,8 @@ class Place:
         self.backbone = HERE / "backbone" if packed else ROOT / "cache/models/vit-s14-focus"
         self.digits = HERE / "digits.safetensors" if packed else ROOT / "adapters/digits.safetensors"
         self.pictures = HERE / "pictures" if packed else samples()
+        listed = self.pictures / "pictures.csv"
+        self.labelled = listed if listed.exists() else self.pictures
         self.provider = "cpu" if dry_run else "cuda"
         self.cache = tempfile.mkdtemp(prefix="manylens-cache-")
         self.libraries = HERE / "lib" if packed else newest(ROOT / "cache/onnxruntime")
@@ -73,7 +75,7 @@ class Place:
             [str(part) for part in (self.binary, *command, "--json")], capture_output=True, text=True, timeout=TIMEOUT
         )
         if done.returncode:
-            raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message")
+            raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[0])
         return json.loads(done.stdout)
 
 
@@ -95,14 +97,13 @@ def rows(place):
 
 def accuracy(place, precision):
     """Serving refuses an adapter whose probe differs, so a server that has the task has passed its golden."""
-    figures = place.json("eval", "--backbone", place.backbone, "--adapter", place.digits, "--data", place.pictures,
-                         *place.engine(precision))  # fmt: skip
-    reference = place.json("eval", "--backbone", place.backbone, "--adapter", place.digits, "--data", place.pictures,
-                           "--engine", "native", "--precision", "f32")  # fmt: skip
+    call = ("eval", "--backbone", place.backbone, "--data", place.labelled, place.digits)
+    figures = place.json(*call, *place.engine(precision))
+    reference = place.json(*call, "--engine", "native", "--precision", "f32")
     with served(place, precision) as url:
         tasks = json.loads(get(f"{url}/v1/tasks"))["tasks"]
-    return {"top1": figures["top1"], "top1_native_f32": reference["top1"], "n": figures["n"],
-            "probe_passed": [task["task"] for task in tasks]}  # fmt: skip
+    return {"top1": figures["top1"]["value"], "top1_native_f32": reference["top1"]["value"],
+            "pictures": figures["pictures"], "probe_passed": [task["task"] for task in tasks]}  # fmt: skip
 
 
 def bench(place, precision, *more):
@@ -198,7 +199,7 @@ def latencies(url, picture, seconds):
 
 
 def upload(url, adapter, stop, sent):
-    """The same bytes again and again: each is validated, probed and activated."""
+    """The same bytes again and again: each is received, hashed and activated, the first also probed and stored."""
     while not stop.wait(0.1):
         request = urllib.request.Request(f"{url}/v1/tasks/again?activate=true", data=adapter, method="PUT")
         with urllib.request.urlopen(request, timeout=30) as response:
@@ -232,11 +233,13 @@ def newest(folder):
 
 
 def samples():
-    """The digits of adapters/samples, whose names are their classes, as class folders."""
+    """The digits of adapters/samples, whose names are their classes, with a list of them."""
     folder = Path(tempfile.mkdtemp(prefix="manylens-pictures-"))
-    for picture in (ROOT / "adapters/samples/digits").glob("*.png"):
-        (folder / picture.stem).mkdir()
-        shutil.copy(picture, folder / picture.stem)
+    lines = ["path,label,split"]
+    for picture in sorted((ROOT / "adapters/samples/digits").glob("*.png")):
+        shutil.copy(picture, folder)
+        lines.append(f"{picture.name},{picture.stem},test")
+    (folder / "pictures.csv").write_text("\n".join(lines) + "\n")
     return folder
 
 

@@ -74,8 +74,11 @@ cp adapters/digits.safetensors "$pack/"
 if [ -n "$pictures" ]; then
     cp -r "$pictures" "$pack/pictures"
 else
+    mkdir "$pack/pictures"
+    echo path,label,split >"$pack/pictures/pictures.csv"
     for sample in adapters/samples/digits/*.png; do
-        install -D -m 644 --target-directory "$pack/pictures/$(basename "$sample" .png)" "$sample"
+        cp "$sample" "$pack/pictures/"
+        echo "$(basename "$sample"),$(basename "$sample" .png),test" >>"$pack/pictures/pictures.csv"
     done
 fi
 cp scripts/gpu/check.sh scripts/gpu/check.py scripts/gpu/torch_peer.py scripts/lib/server.py "$pack/"
