@@ -71,6 +71,10 @@ fn what_is_fitted_is_written_and_measured() {
     let point = &fitted["fitted"]["operating_points"][0];
     assert!(point["recall"]["value"].as_f64() >= Some(0.9), "{point}");
 
+    let held = &fitted["held"][0];
+    assert_eq!((&held["label"], &held["reached"]), (&"dog".into(), &fitted["classes"][0]["recall"]));
+    let goes = held["reached"]["interval"][1].as_f64() >= Some(0.9);
+    assert_eq!(held["holds"], goes);
     let again = json(&eval(folder.path(), "fitted.safetensors", &["--json"]));
     assert_eq!((&again["classes"], &again["calibration"]), (&fitted["classes"], &fitted["calibration"]));
     let validation = json(&eval(folder.path(), "fitted.safetensors", &["--split", "validation", "--json"]));
@@ -82,6 +86,21 @@ fn what_is_fitted_is_written_and_measured() {
 
     let refused = eval(folder.path(), "pets.safetensors", &flags);
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--force"));
+}
+
+#[test]
+fn points_are_told_with_what_they_do_on_the_other_pictures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    let point = |points: &[&str]| {
+        let flags: Vec<&str> = points.iter().flat_map(|point| ["--operating-point", point]).collect();
+        eval(folder.path(), "pets.safetensors", &flags)
+    };
+    let table = String::from_utf8_lossy(&point(&["recall=0.5:dog"]).stdout).into_owned();
+    assert!(table.contains("dog: recall ") && table.contains(" on test: the goal 50.00 % "), "{table}");
+    let refused = point(&["recall=0.5:dog", "precision=0.5:dog"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("two operating points are of class \"dog\""), "{error}");
 }
 
 #[test]

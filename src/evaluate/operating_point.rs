@@ -148,7 +148,7 @@ impl OperatingPoint {
     /// With a label its threshold is set and the rule becomes `threshold`; a class that had none gets one half, which at
     /// most one of exclusive classes exceeds. Without a label, exclusive classes get a common limit below which the
     /// adapter abstains, others a threshold each.
-    pub fn fit(
+    fn fit(
         &self,
         answers: &Answers<'_>,
         labels: &[String],

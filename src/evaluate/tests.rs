@@ -265,11 +265,36 @@ proptest! {
         for goal in [Goal::Precision(goal), Goal::Recall(goal)] {
             let mut decision = Decision { rule: Rule::Threshold, thresholds: vec![0.5], abstain_below: None };
             let point = OperatingPoint { goal, label: None };
-            if point.fit(&Answers::new(known, 1.0, &decision), &names(1), &mut decision).is_ok() {
+            if fit_all(&[point], known, 1.0, &names(1), &mut decision).is_ok() {
                 let class = Report::new(&Answers::new(known, 1.0, &decision), &names(1), 1).classes.remove(0);
-                let (Goal::Precision(least) | Goal::Recall(least)) = goal;
                 let reached = if matches!(goal, Goal::Recall(_)) { class.recall } else { class.precision };
-                prop_assert!(reached.value.is_some_and(|value| value >= least), "{:?}", class);
+                prop_assert!(reached.value.is_some_and(|value| value >= goal.share()), "{:?}", class);
+            }
+        }
+    }
+
+    #[test]
+    fn points_that_are_fitted_together_all_hold(
+        rows in prop::collection::vec((prop::collection::vec(-4.0f32..4.0, 3), 0usize..3), 1..40),
+        precision in 0.05f64..1.0, recall in 0.05f64..1.0, other in 0.05f64..1.0,
+    ) {
+        let (logits, targets): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, is)| (row, vec![is])).unzip();
+        let logits = matrix(&logits);
+        let known = Known::new(&logits, &targets, Problem::SingleLabel).expect("they fit");
+        let point = |goal, label: Option<&str>| OperatingPoint { goal, label: label.map(str::to_owned) };
+        let points = [
+            point(Goal::Recall(recall), Some("1")),
+            point(Goal::Precision(precision), None),
+            point(Goal::Precision(other), Some("0")),
+        ];
+        let mut decision = ARGMAX;
+        if let Ok(fitted) = fit_all(&points, known, 1.0, &names(3), &mut decision) {
+            let report = Report::new(&Answers::new(known, 1.0, &decision), &names(3), 1);
+            for fitted in fitted {
+                let held = Held::of(&fitted, &report);
+                let said = if matches!(fitted.goal, Goal::Recall(_)) { fitted.recall } else { fitted.precision };
+                prop_assert_eq!(held.reached, said);
+                prop_assert!(said.value.is_some_and(|value| value >= fitted.goal.share()));
             }
         }
     }

@@ -107,7 +107,10 @@ impl Job {
         let adapter = self.adapter(&parameters, Value::Null);
         let bytes = format::write(&AdapterFile { adapter, probe: None, extra: BTreeMap::new() }, &self.layout);
         let Backbone { shape, fingerprint, .. } = &*self.backbone;
-        let target = Target { shape, layout: &self.layout, fingerprint, limits: Limits::default() };
+        let mut limits = Limits::default();
+        // Lineage and probe are not known yet, and share the header.
+        limits.header_bytes_max -= limits.lineage_bytes_max;
+        let target = Target { shape, layout: &self.layout, fingerprint, limits };
         let problems = format::read(&bytes, &target).err().map_or(Vec::new(), |error| error.problems());
         problems.iter().take(FAULTS_MAX).map(refusal).collect()
     }
