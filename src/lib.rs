@@ -32,3 +32,4 @@ pub mod telemetry;
 pub mod tensors;
 pub mod train;
 pub mod vit;
+pub mod word;

@@ -16,6 +16,11 @@ pub fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
     table.to_string()
 }
 
+/// Text of a file or a client as it can be shown: it must not steer the terminal.
+pub fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 fn is_number(cell: &str) -> bool {
     cell.is_empty() || cell.strip_suffix(" %").unwrap_or(cell).replace(',', "").parse::<f64>().is_ok()
 }

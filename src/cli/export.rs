@@ -5,6 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::backbone::LoadArgs;
 use crate::commands::export::{self, Names, Out};
 use crate::engine::onnx::Dialect;
+use crate::word::word;
 
 /// Write an adapter in a form that other programs read
 #[derive(clap::Args)]
@@ -64,6 +65,6 @@ fn names() -> impl TypedValueParser<Value = Names> {
 }
 
 fn dialects() -> impl TypedValueParser<Value = Dialect> {
-    let parse = |name: String| Dialect::ALL.into_iter().find(|d| d.name() == name).ok_or("no such dialect");
+    let parse = |name: String| word(&name, &Dialect::ALL.map(|dialect| (dialect.name(), dialect)));
     PossibleValuesParser::new(Dialect::ALL.map(Dialect::name)).try_map(parse)
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::engine::{EngineKind, EngineSettings};
 use crate::registry::Limits;
 use crate::serving;
+use crate::word::word;
 
 /// Everything `manylens serve` needs to know.
 #[derive(Clone, Debug)]
@@ -192,13 +193,5 @@ impl FromStr for AccessLog {
 
     fn from_str(text: &str) -> Result<Self, String> {
         word(text, &[("all", Self::All), ("errors", Self::Errors), ("off", Self::Off)])
-    }
-}
-
-/// The value of one of these words, or a sentence that names them all.
-fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    match words.iter().find(|(word, _)| *word == text) {
-        Some((_, value)) => Ok(*value),
-        None => Err(format!("use {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "))),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::word::word;
+
 /// Precision of matrix operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
@@ -39,7 +41,6 @@ impl FromStr for Precision {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|precision| precision.name() == name);
-        known.ok_or_else(|| format!("use {}", Self::ALL.map(Self::name).join(", ")))
+        word(name, &Self::ALL.map(|precision| (precision.name(), precision)))
     }
 }

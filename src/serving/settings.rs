@@ -2,6 +2,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::image::DecodeLimits;
+use crate::word::word;
 
 /// Limits of the way from an admitted row to its logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,14 +39,10 @@ pub enum BatchPlan {
 }
 
 impl FromStr for BatchPlan {
-    type Err = &'static str;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "measured" => Ok(Self::Measured),
-            "full" => Ok(Self::Full),
-            _ => Err("use measured, full"),
-        }
+    fn from_str(text: &str) -> Result<Self, String> {
+        word(text, &[("measured", Self::Measured), ("full", Self::Full)])
     }
 }
 

@@ -14,6 +14,7 @@ use crate::backbone::Shape;
 use crate::commands::bench::{self, Goal, Network};
 use crate::commands::{self, Error};
 use crate::engine::{EngineKind, Form};
+use crate::word::word;
 
 /// Measure engines on this machine
 ///
@@ -148,6 +149,6 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 fn forms() -> impl TypedValueParser<Value = Form> {
-    let parse = |name: String| Form::ALL.into_iter().find(|form| form.name() == name).ok_or("no such form");
+    let parse = |name: String| word(&name, &Form::ALL.map(|form| (form.name(), form)));
     PossibleValuesParser::new(Form::ALL.map(Form::name)).try_map(parse)
 }

@@ -202,7 +202,7 @@ pub struct ServingArgs {
     /// Rows of one batch
     #[arg(long, value_name = "N", default_value = "8")]
     pub batch_rows_max: Given<usize>,
-    /// Rows of a batch: full (all that wait), or measured (one if it is as fast alone, else all)
+    /// Rows of a batch: full (all that wait), or measured (one if that loses no time, else all)
     #[arg(long, value_name = "PLAN", default_value = "measured")]
     pub batch_plan: Given<BatchPlan>,
     /// How long a free engine waits for more rows; with it batches are full

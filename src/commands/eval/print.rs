@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Args, Fits};
 use crate::engine::Description;
 use crate::evaluate::{Fitted, Goal, Held, Report, Share};
-use crate::table::table;
+use crate::table::{printable, table};
 
 /// What a program reads.
 #[derive(Serialize)]
@@ -68,11 +68,6 @@ fn held(held: &Held, split: &str) -> String {
     let of = label.as_ref().map_or(String::new(), |label| format!("{}: ", printable(label)));
     let holds = if *holds { "holds within its binomial interval" } else { "does not hold: it is above the interval" };
     format!("{of}{what} {} on {split}: the goal {} {holds}", share(reached), percent(Some(goal.share())))
-}
-
-/// A file's text must not steer the terminal.
-fn printable(label: &str) -> String {
-    label.replace(char::is_control, "\u{fffd}")
 }
 
 fn figures(report: &Report, split: &str) -> String {

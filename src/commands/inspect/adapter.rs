@@ -9,7 +9,7 @@ use crate::adapter::format::{Limits, Range, Summary, Target, ValidationReport, r
 use crate::adapter::{Layout, Rule};
 use crate::backbone::Backbone;
 use crate::image::Preprocess;
-use crate::table::table;
+use crate::table::{printable, table};
 
 /// An adapter file for people (`Display`) and for programs (JSON).
 #[derive(Serialize)]
@@ -69,11 +69,6 @@ impl fmt::Display for Description {
         }
         self.report.problems.iter().try_for_each(|problem| write!(f, "\nfault: {problem}"))
     }
-}
-
-/// A file's text must not steer the terminal.
-pub fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// A faulty key is `?`; its fault is listed.

@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::adapter::printable;
+use crate::table::printable;
 
 /// Characters of a line.
 const LINE_CHARS_MAX: usize = 88;

@@ -130,7 +130,7 @@ fn choose(settings: &EngineSettings, shape: &Shape) -> Result<&'static Kernel, E
             unavailable("bf16 needs an even head size and MLP width; use --precision f32".into())
         }
         Some(kernel) if precision.is_some_and(|p| p != kernel.precision) => {
-            let (name, precision) = (kernel.name, kernel.precision.as_str());
+            let (name, precision) = (kernel.name, engine::Precision::from(kernel.precision).name());
             unavailable(format!("kernel {name} computes in {precision}; leave out --precision or --kernel"))
         }
         Some(kernel) => Ok(kernel),
@@ -139,15 +139,12 @@ fn choose(settings: &EngineSettings, shape: &Shape) -> Result<&'static Kernel, E
 
 impl Backend for Native {
     fn describe(&self) -> Description {
-        let precision = self.0.kernel.precision;
+        let precision = engine::Precision::from(self.0.kernel.precision);
         Description {
             engine: "native".into(),
-            precision: precision.as_str().into(),
+            precision: precision.name().into(),
             kernel: self.0.kernel.name.into(),
-            tolerance: match precision {
-                Precision::F32 => 1e-3,
-                Precision::Bf16 => 5e-2,
-            },
+            tolerance: precision.tolerance(),
         }
     }
 

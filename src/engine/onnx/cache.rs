@@ -65,12 +65,8 @@ impl Cache {
 
     /// The canonical weights as a file, those of linears and prefix tokens in these elements.
     pub fn weights(&self, weights: &Weights, element: Element) -> Result<WeightsFile, EngineError> {
-        let name = match element {
-            Element::F16 => "weights-f16.safetensors",
-            Element::Bf16 => "weights-bf16.safetensors",
-            Element::F32 | Element::U8 | Element::I64 => "weights.safetensors",
-        };
-        let (header, file) = lay_out(name.into(), element, weights.0.iter().map(|(n, t)| (&**n, &*t.shape)));
+        let name = format!("weights{}.safetensors", element.suffix());
+        let (header, file) = lay_out(name, element, weights.0.iter().map(|(n, t)| (&**n, &*t.shape)));
         self.ensure(&file.name, |sink| {
             sink(&header)?;
             let tensors = weights.0.iter();

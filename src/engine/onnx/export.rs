@@ -123,8 +123,8 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::onnx::Provider;
-    use crate::engine::onnx::session::{Input, Options, Packing, Runtime, Session, Target, Values};
+    use crate::engine::onnx::OnnxSettings;
+    use crate::engine::onnx::session::{Input, Options, Packing, Runtime, Session, Values};
     use crate::engine::testing::{distance, golden, onnxruntime};
     use crate::image::Pixels;
 
@@ -132,8 +132,7 @@ mod tests {
     fn logits(path: &Path) -> Option<Vec<f32>> {
         let library = crate::engine::onnx::library::find(Some(&onnxruntime::newest()?), Path::new("")).expect("found");
         let runtime = Runtime::load(&library, onnxruntime::threads()).expect("loads");
-        let target = Target { provider: Provider::Cpu, device: 0, tf32: false, cuda_graphs: false };
-        let options = Options { packing: Packing::Prepacked, target: &target, binds: false };
+        let options = Options { packing: Packing::Prepacked, settings: &OnnxSettings::default() };
         let mut session = Session::open(&runtime, path, options).expect("ONNX Runtime opens it");
         let (pictures, _) = golden::forward();
         let values: Vec<f32> = pictures

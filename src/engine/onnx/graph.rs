@@ -39,6 +39,15 @@ impl Element {
         }
     }
 
+    /// What names of files end with that hold these instead of f32.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::F16 => "-f16",
+            Self::Bf16 => "-bf16",
+            Self::F32 | Self::U8 | Self::I64 => "",
+        }
+    }
+
     fn proto(self) -> DataType {
         match self {
             Self::F32 => DataType::Float,

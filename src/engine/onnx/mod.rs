@@ -44,7 +44,7 @@ use graph::Element;
 use model::{Adaptation, Answer, Given, Kind};
 use plan::Limits;
 use run::{AdaptedBy, Call};
-use session::{Options, Packing, Runtime, Session, Target};
+use session::{Options, Packing, Runtime, Session};
 use worker::Worker;
 
 /// Rows of the largest run that is filled up.
@@ -66,7 +66,6 @@ struct Shared {
     /// As graphs read them.
     operands: WeightsFile,
     precision: Precision,
-    target: Target,
     budget: Arc<Budget>,
     settings: OnnxSettings,
 }
@@ -115,20 +114,19 @@ impl Onnx {
     pub fn new(backbone: Arc<Backbone>, weights: Weights, settings: &EngineSettings) -> Result<Self, EngineError> {
         let library = library::find(settings.onnxruntime_lib.as_deref(), &settings.cache_dir)?;
         let runtime = Runtime::load(&library, usable_threads(settings.threads, &backbone.shape))?;
-        let target = Target {
-            provider: settings.onnx.provider,
-            device: settings.onnx.device,
-            tf32: settings.onnx.tf32,
-            cuda_graphs: settings.onnx.cuda_graphs,
-        };
-        target.check(runtime.library())?;
+        settings.onnx.check(runtime.library())?;
         let precision = precision(settings)?;
         let cache = Cache::open(&settings.cache_dir, &backbone.fingerprint)?;
+        let stored = cache.weights(&weights, Element::F32)?;
+        let operands = match element(precision) {
+            // Comparing the file once more would double a start.
+            Element::F32 => stored.clone(),
+            narrow => cache.weights(&weights, narrow)?,
+        };
         let shared = Shared {
-            weights: cache.weights(&weights, Element::F32)?,
-            operands: cache.weights(&weights, element(precision))?,
+            weights: stored,
+            operands,
             precision,
-            target,
             layout: Layout::of(&backbone.shape),
             positions: PositionTables::new(&backbone),
             budget: Budget::new(settings.merge_bytes_max),
@@ -219,7 +217,7 @@ impl Shared {
     }
 
     fn options(&self, packing: Packing) -> Options<'_> {
-        Options { packing, target: &self.target, binds: self.settings.pads_batches() }
+        Options { packing, settings: &self.settings }
     }
 
     /// The same mapped weights, not rescaled.

@@ -63,11 +63,7 @@ impl Kind {
             (_, Adaptation::Constants) => "bare",
         };
         let given = if self.given == Given::Bytes { "-bytes" } else { "" };
-        let element = match self.element {
-            Element::F16 => "-f16",
-            Element::Bf16 => "-bf16",
-            Element::F32 | Element::U8 | Element::I64 => "",
-        };
+        let element = self.element.suffix();
         let dialect = if self.dialect == Dialect::Plain { "-plain" } else { "" };
         format!("{name}{given}{element}{dialect}.onnx")
     }

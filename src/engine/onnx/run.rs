@@ -71,7 +71,7 @@ impl Runner {
         if shared.settings.form() != BatchForm::Group {
             let session = session(&mut runner.sessions, shared, (Adaptation::Rows, shared.given()))?;
             let slots = shared.limits().tasks_max;
-            let table = Table::new(slots, shared.layout.len(), session, &shared.target)?;
+            let table = Table::new(slots, shared.layout.len(), session, &shared.settings)?;
             runner.resident = Some(Resident { table, slots: Slots::new(slots) });
         }
         Ok(runner)

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::word::word;
+
 /// How the onnx engine runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnnxSettings {
@@ -78,8 +80,7 @@ impl FromStr for Provider {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|provider| provider.name() == name);
-        known.ok_or_else(|| format!("use {}", Self::ALL.map(Self::name).join(", ")))
+        word(name, &Self::ALL.map(|provider| (provider.name(), provider)))
     }
 }
 
@@ -112,7 +113,6 @@ impl FromStr for BatchForm {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|form| form.name() == name);
-        known.ok_or_else(|| format!("use {}", Self::ALL.map(Self::name).join(", ")))
+        word(name, &Self::ALL.map(|form| (form.name(), form)))
     }
 }

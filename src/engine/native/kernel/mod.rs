@@ -33,6 +33,8 @@ pub use backward::{Backward, NormBackward, Reduce};
 pub use rows::Norm;
 pub use tile::{Finish, Tile};
 
+use crate::engine;
+
 /// The largest tile of any kernel.
 pub const ROWS_MAX: usize = 8;
 /// The widest tile of any kernel, in vectors.
@@ -50,19 +52,20 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Its name in tables and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-
     /// Elements per 32-bit word.
     pub fn per_word(self) -> usize {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
+        }
+    }
+}
+
+impl From<Precision> for engine::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
         }
     }
 }

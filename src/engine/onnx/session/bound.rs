@@ -7,8 +7,8 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorValueType};
 
-use super::{Input, Target, Values, matrix};
-use crate::engine::onnx::Provider;
+use super::{Input, Values, matrix};
+use crate::engine::onnx::{OnnxSettings, Provider};
 
 /// Shapes that are kept; when there are more, all are made anew.
 const SHAPES_MAX: usize = 64;
@@ -23,12 +23,12 @@ pub struct Memory {
 
 impl Memory {
     /// Where that session's tensors lie.
-    pub fn of(session: &Session, target: &Target) -> ort::Result<Self> {
-        if target.provider == Provider::Cpu {
+    pub fn of(session: &Session, settings: &OnnxSettings) -> ort::Result<Self> {
+        if settings.provider == Provider::Cpu {
             return Ok(Self { device: Allocator::default(), staging: Allocator::default() });
         }
         let allocator = |device, memory| {
-            let info = MemoryInfo::new(device, target.device_id(), AllocatorType::Device, memory)?;
+            let info = MemoryInfo::new(device, settings.device_id(), AllocatorType::Device, memory)?;
             Allocator::new(session, info)
         };
         Ok(Self {

@@ -4,7 +4,6 @@ mod bound;
 mod provider;
 mod table;
 
-pub use provider::Target;
 pub use table::Table;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBui
 use ort::value::{Shape, TensorRef};
 
 use crate::engine::EngineError;
+use crate::engine::onnx::OnnxSettings;
 use bound::{Bindings, Memory};
 
 /// The loaded library. A process has one: the first that loads it decides library and threads.
@@ -111,10 +111,8 @@ pub enum Packing {
 pub struct Options<'a> {
     /// What happens to constant weights.
     pub packing: Packing,
-    /// Where it runs.
-    pub target: &'a Target,
-    /// Whether its tensors stay at their addresses: one set for each shape of inputs.
-    pub binds: bool,
+    /// Where it runs, and whether its tensors stay at their addresses: one set for each shape of inputs that is padded.
+    pub settings: &'a OnnxSettings,
 }
 
 /// A graph that is ready to run.
@@ -165,7 +163,8 @@ impl Session {
         let open = || {
             let mut builder = built(SessionBuilder::new(&runtime.environment)?, options, graph)?;
             let session = builder.commit_from_file(graph)?;
-            let bindings = options.binds.then(|| Memory::of(&session, options.target)).transpose()?;
+            let settings = options.settings;
+            let bindings = settings.pads_batches().then(|| Memory::of(&session, settings)).transpose()?;
             Ok(Self { session, bindings: bindings.map(|memory| (Bindings::default(), memory)) })
         };
         open().map_err(failed("opening the graph in ONNX Runtime"))
@@ -203,7 +202,7 @@ fn built(builder: SessionBuilder, options: Options<'_>, graph: &Path) -> ort::Re
         // Batch and picture sizes vary; a pattern per shape would keep a block of memory for each.
         .with_memory_pattern(false)?
         .with_prepacking(options.packing == Packing::Prepacked)?;
-    let providers = options.target.providers(graph);
+    let providers = options.settings.providers(graph);
     if providers.is_empty() {
         return Ok(builder.with_auto_device(AutoDevicePolicy::PreferCPU)?);
     }

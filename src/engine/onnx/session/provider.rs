@@ -5,24 +5,11 @@ use std::path::Path;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 
 use crate::engine::EngineError;
-use crate::engine::onnx::Provider;
+use crate::engine::onnx::{OnnxSettings, Provider};
 
-/// A device and how it computes.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Who runs the graphs.
-    pub provider: Provider,
-    /// Which of several devices.
-    pub device: u32,
-    /// Whether products of f32 may round their factors to 10 bits of fraction.
-    pub tf32: bool,
-    /// Whether runs of one shape are captured once and replayed.
-    pub cuda_graphs: bool,
-}
-
-impl Target {
+impl OnnxSettings {
     /// The providers of a session of that graph, the preferred one first; none for the CPU's alone.
-    pub fn providers(&self, graph: &Path) -> Vec<ExecutionProviderDispatch> {
+    pub(super) fn providers(&self, graph: &Path) -> Vec<ExecutionProviderDispatch> {
         match self.provider {
             Provider::Cpu => Vec::new(),
             Provider::Cuda => vec![self.cuda().error_on_failure()],
@@ -62,7 +49,7 @@ impl Target {
     }
 
     /// As the runtime numbers them.
-    pub fn device_id(&self) -> i32 {
+    pub(super) fn device_id(&self) -> i32 {
         i32::try_from(self.device).unwrap_or(i32::MAX)
     }
 }
@@ -99,9 +86,9 @@ impl Facts {
         }
     }
 
-    fn missing(self, target: &Target, library: &Path) -> Option<String> {
-        let (provider, library) = (target.provider.name(), library.display());
-        if target.provider == Provider::Cpu {
+    fn missing(self, settings: &OnnxSettings, library: &Path) -> Option<String> {
+        let (provider, library) = (settings.provider.name(), library.display());
+        if settings.provider == Provider::Cpu {
             return None;
         }
         if !self.in_library {
@@ -111,7 +98,7 @@ impl Facts {
             ));
         }
         if !self.beside_library {
-            let file = provider_file(target.provider);
+            let file = provider_file(settings.provider);
             return Some(format!("--provider {provider} needs {file} beside {library}: copy it there"));
         }
         if !self.driver {
@@ -120,10 +107,10 @@ impl Facts {
                  or start the container with the device (--gpus all)"
             ));
         }
-        let devices = self.devices.filter(|&devices| target.device >= devices)?;
+        let devices = self.devices.filter(|&devices| settings.device >= devices)?;
         Some(format!(
             "there is no NVIDIA device {}: this machine has {devices}, from 0; choose with --device",
-            target.device
+            settings.device
         ))
     }
 }
@@ -142,12 +129,9 @@ mod tests {
 
     const ALL: Facts = Facts { in_library: true, beside_library: true, driver: true, devices: Some(2) };
 
-    fn target(provider: Provider, device: u32) -> Target {
-        Target { provider, device, tf32: false, cuda_graphs: false }
-    }
-
     fn missing(facts: Facts, provider: Provider, device: u32) -> Option<String> {
-        facts.missing(&target(provider, device), Path::new("/lib/libonnxruntime.so"))
+        let settings = OnnxSettings { provider, device, ..OnnxSettings::default() };
+        facts.missing(&settings, Path::new("/lib/libonnxruntime.so"))
     }
 
     #[test]

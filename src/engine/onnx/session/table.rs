@@ -5,8 +5,9 @@ use std::ffi::c_void;
 use ort::value::{Tensor, TensorRefMut};
 
 use super::bound::Memory;
-use super::{Session, Target, failed};
+use super::{Session, failed};
 use crate::engine::EngineError;
+use crate::engine::onnx::OnnxSettings;
 
 /// Adapters `[slots, P]` of f32, allocated once where the graphs run: its address never changes.
 pub struct Table {
@@ -20,9 +21,9 @@ pub struct Table {
 impl Table {
     /// `slots` slots for adapters of `values` values each, where that session runs. What a slot holds before it is
     /// written is not defined.
-    pub fn new(slots: usize, values: usize, session: &Session, target: &Target) -> Result<Self, EngineError> {
+    pub fn new(slots: usize, values: usize, session: &Session, settings: &OnnxSettings) -> Result<Self, EngineError> {
         let allocate = || {
-            let memory = Memory::of(&session.session, target)?;
+            let memory = Memory::of(&session.session, settings)?;
             Ok((Tensor::new(&memory.device, [slots, values])?, Tensor::new(&memory.staging, [values])?))
         };
         let (tensor, staging) = allocate().map_err(failed("allocating the table of adapters"))?;
