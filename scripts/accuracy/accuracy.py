@@ -7,7 +7,6 @@ docs/accuracy.md. What has a row is passed over and what was stopped goes on, so
 DATA has a folder for each task, REFERENCE a TASK.json with `last_epoch_test_accuracy_f32` for each. It needs Python's
 standard library alone, and hours.
 """
-import argparse
 import concurrent.futures
 import json
 import pathlib
@@ -18,10 +17,10 @@ import sys
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import runs
+
 WRITING = threading.Lock()
-TABLE = ROOT / "docs" / "accuracy.md"
-IMAGE_SIZE = "112"
+TABLE = runs.ROOT / "docs" / "accuracy.md"
 THREE_SEEDS = ("digits", "count", "gtsrb", "cifar10")
 VARIANTS = {
     "reference": ["--recipe", "reference"],
@@ -44,24 +43,18 @@ Test accuracy of adapters that `manylens train` made, one row for each finished 
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="a folder for each task")
-    parser.add_argument("--backbone", type=pathlib.Path, required=True)
+    parser = runs.parser(__doc__, "a folder for each task")
     parser.add_argument("--reference", type=pathlib.Path, help="TASK.json for each task")
-    parser.add_argument("--runs", type=pathlib.Path, required=True, help="adapters and run folders")
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/manylens")
     parser.add_argument("--tasks", nargs="*", help="instead of all")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="instead of all")
     parser.add_argument("--seeds", nargs="*", type=int, help="instead of 1, and 1 2 3 for four tasks")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    parser.add_argument("--threads", type=int, help="threads of each run, instead of all cores")
     parser.add_argument("--commit", action="store_true", help="commit the table after every run")
     parser.add_argument("--summary", action="store_true", help="only say what the table says")
     args = parser.parse_args()
     if not args.summary:
-        runs = planned(args)
         done = {(row["task"], row["variant"], row["seed"]) for row in rows()}
-        waiting = [run for run in runs if run not in done]
+        waiting = [run for run in planned(args) if run not in done]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             for row in pool.map(lambda run: measured(args, run), waiting):
                 print(f"{row['task']} {row['variant']} {row['seed']}: {row['accuracy']:.4f}", file=sys.stderr, flush=True)
@@ -91,10 +84,7 @@ def planned(args):
 def measure(args, task, variant, seed):
     args.runs.mkdir(parents=True, exist_ok=True)
     adapter = args.runs / f"{task}-{variant}-{seed}.safetensors"
-    shared = ["--backbone", str(args.backbone), "--data", str(args.data / task), "--json"]
-    train = [str(args.binary), "train", *shared, "--out", str(adapter), "--image-size", IMAGE_SIZE, "--seed", str(seed)]
-    train += [*VARIANTS[variant], "--resume"]
-    train += ["--threads", str(args.threads)] if args.threads else []
+    train = runs.train(args, adapter, "--seed", seed, *VARIANTS[variant], data=args.data / task)
     # A run that was stopped has spent time before; it is kept beside the adapter.
     clock = adapter.with_suffix(".seconds")
     before, start = float(clock.read_text()) if clock.exists() else 0.0, time.monotonic()
@@ -103,7 +93,7 @@ def measure(args, task, variant, seed):
     finally:
         seconds = before + time.monotonic() - start
         clock.write_text(f"{seconds}")
-    tested = subprocess.run([str(args.binary), "eval", str(adapter), *shared], check=True, capture_output=True)
+    tested = subprocess.run(runs.command(args, "eval", adapter, data=args.data / task), check=True, capture_output=True)
     report = json.loads(tested.stdout)
     return {
         "task": task,
@@ -141,7 +131,7 @@ def processor():
 
 
 def git(*words):
-    return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(["git", "-C", str(runs.ROOT), *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def add(row, commit):
@@ -165,7 +155,7 @@ def add(row, commit):
         table.write("| " + " | ".join(map(str, cells)) + " |\n")
     if commit:
         name = f"docs/accuracy.md: {row['task']}, {row['variant']}, seed {row['seed']}"
-        subprocess.run(["git", "-C", str(ROOT), "commit", "-qm", name, "--", str(TABLE)], check=True)
+        subprocess.run(["git", "-C", str(runs.ROOT), "commit", "-qm", name, "--", str(TABLE)], check=True)
 
 
 def rows():

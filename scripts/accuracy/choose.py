@@ -5,14 +5,13 @@
 Every candidate is trained on the train split of every task, and what stands in the table is the last epoch on the
 validation split. Runs that are complete are not repeated. It needs Python's standard library alone, and hours.
 """
-import argparse
 import concurrent.futures
 import json
-import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import runs
+
 TASKS = ("cifar10", "gtsrb", "count", "digits")
 EPOCHS = ["--epochs", "20"]
 CANDIDATES = {
@@ -27,20 +26,16 @@ CANDIDATES = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="a folder for each task")
-    parser.add_argument("--backbone", type=pathlib.Path, required=True)
-    parser.add_argument("--runs", type=pathlib.Path, required=True, help="adapters and run folders")
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/manylens")
+    parser = runs.parser(__doc__, "a folder for each task")
+    parser.set_defaults(threads=1)
     parser.add_argument("--tasks", nargs="*", default=TASKS)
     parser.add_argument("--candidates", nargs="*", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each run")
     args = parser.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
-    runs = [(candidate, task) for candidate in args.candidates for task in args.tasks]
+    planned = [(candidate, task) for candidate in args.candidates for task in args.tasks]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        found = dict(zip(runs, pool.map(lambda run: validated(args, *run), runs)))
+        found = dict(zip(planned, pool.map(lambda run: validated(args, *run), planned)))
     print("| candidate | " + " | ".join(args.tasks) + " | mean accuracy | mean loss |")
     print("|---" * (len(args.tasks) + 3) + "|")
     for candidate in args.candidates:
@@ -55,10 +50,9 @@ def validated(args, candidate, task):
     adapter = args.runs / f"{task}-{candidate}.safetensors"
     log = adapter.with_suffix(".run") / "log.jsonl"
     if not adapter.exists():
-        train = [args.binary, "train", "--backbone", args.backbone, "--data", args.data / task, "--out", adapter]
-        train += ["--image-size", "112", "--recipe", "reference", "--fit-on", "train", "--resume", "--json"]
-        train += ["--threads", str(args.threads), *EPOCHS, *CANDIDATES[candidate]]
-        subprocess.run(list(map(str, train)), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        recipe = ["--recipe", "reference", "--fit-on", "train", *EPOCHS, *CANDIDATES[candidate]]
+        train = runs.train(args, adapter, *recipe, data=args.data / task)
+        subprocess.run(train, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     scores = json.loads(log.read_text().splitlines()[-1])["validation"]
     print(f"{candidate} {task}: {scores['accuracy']:.4f}, loss {scores['loss']:.4f}", file=sys.stderr, flush=True)
     return scores

@@ -7,14 +7,12 @@ that were fitted on the validation list hold there.
 DATA/digits has VTAB-1k's lists. Validation and test lists stay whole, and nothing is fitted on the test list. What is
 complete is not repeated and what was stopped goes on. It needs Python's standard library alone.
 """
-import argparse
 import json
-import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-IMAGE_SIZE = "112"
+import runs
+
 KEPT_ONE_IN = 100
 VARIANTS = {
     "none": [],
@@ -24,15 +22,10 @@ VARIANTS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder of one task")
-    parser.add_argument("--backbone", type=pathlib.Path, required=True)
-    parser.add_argument("--runs", type=pathlib.Path, required=True, help="the thinned task, adapters and run folders")
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/manylens")
+    parser = runs.parser(__doc__, "folder of one task", runs="the thinned task, adapters and run folders")
     parser.add_argument("--thinned", type=int, default=8, help="the class, counted from 0")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
-    parser.add_argument("--threads", type=int, help="threads of a run, instead of all cores")
     parser.add_argument("--precision", default="0.95", help="of what is answered")
     parser.add_argument("--recall", default="0.9", help="of the thinned class")
     args = parser.parse_args()
@@ -67,37 +60,31 @@ def thin(data, task, thinned):
 
 def row(args, task, label, variant, seed):
     adapter = args.runs / f"{args.thinned}-{variant.replace(' ', '-')}-{args.epochs}-{seed}.safetensors"
-    shared = ["--backbone", args.backbone, "--data", task, "--json"]
-    shared += ["--threads", args.threads] if args.threads else []
     if not adapter.exists():
-        train = ["train", *shared, "--out", adapter, "--image-size", IMAGE_SIZE, "--seed", seed, "--resume"]
-        train += ["--recipe", "reference", "--epochs", args.epochs, "--fit-on", "train"]
-        train += ["--select-by", "balanced_accuracy", *VARIANTS[variant]]
-        run(args, train)
-    plain = evaluated(args, adapter, shared, None)
-    recall = evaluated(args, adapter, shared, f"recall={args.recall}:{label}")
-    precision = evaluated(args, adapter, shared, f"precision={args.precision}")
+        recipe = ["--seed", seed, "--recipe", "reference", "--epochs", args.epochs, "--fit-on", "train"]
+        recipe += ["--select-by", "balanced_accuracy", *VARIANTS[variant]]
+        train = runs.train(args, adapter, *recipe, data=task)
+        print(" ".join(train[1:]), file=sys.stderr, flush=True)
+        subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
+    plain = evaluated(args, adapter, task, None)
+    recall = evaluated(args, adapter, task, f"recall={args.recall}:{label}")
+    precision = evaluated(args, adapter, task, f"precision={args.precision}")
     found = next(one for one in plain["classes"] if one["label"] == label)
     cells = [variant, str(seed), percent(plain["top1"]["value"]), percent(plain["balanced_accuracy"])]
     cells += [share(found["recall"]), held(recall), held(precision)]
     return [*cells, str(precision["abstained"]) if "held" in precision else "-"]
 
 
-def evaluated(args, adapter, shared, point):
+def evaluated(args, adapter, task, point):
     """The report on the test list, kept beside the adapter; with what was said when the point cannot be reached."""
     kept = adapter.with_suffix(f".{point or 'plain'}.json".replace(":", "-"))
     if not kept.exists():
-        command = ["eval", adapter, *shared, *(["--operating-point", point] if point else [])]
-        done = subprocess.run([str(args.binary), *map(str, command)], capture_output=True, text=True)
+        command = runs.command(args, "eval", adapter, *(["--operating-point", point] if point else []), data=task)
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode and not point:
             sys.exit(done.stderr)
         kept.write_text(json.dumps({"said": done.stderr.strip()}) if done.returncode else done.stdout)
     return json.loads(kept.read_text())
-
-
-def run(args, command):
-    print(" ".join(map(str, command)), file=sys.stderr, flush=True)
-    subprocess.run([str(args.binary), *map(str, command)], check=True, stdout=subprocess.DEVNULL)
 
 
 def held(report):

@@ -56,7 +56,7 @@ class Place:
         self.binary = HERE / "manylens" if packed else Path(os.environ.get("MANYLENS", ROOT / "target/debug/manylens"))
         self.backbone = HERE / "backbone" if packed else ROOT / "cache/models/vit-s14-focus"
         self.digits = HERE / "digits.safetensors" if packed else ROOT / "adapters/digits.safetensors"
-        self.pictures = HERE / "pictures" if packed else samples()
+        self.pictures = HERE / "pictures" if packed else samples(Path(tempfile.mkdtemp(prefix="manylens-pictures-")))
         listed = self.pictures / "pictures.csv"
         self.labelled = listed if listed.exists() else self.pictures
         self.provider = "cpu" if dry_run else "cuda"
@@ -232,9 +232,8 @@ def newest(folder):
     return max(versions, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()], default=folder)
 
 
-def samples():
-    """The digits of adapters/samples, whose names are their classes, with a list of them."""
-    folder = Path(tempfile.mkdtemp(prefix="manylens-pictures-"))
+def samples(folder):
+    """The digits of adapters/samples, whose names are their classes, with a list of them; answers with the folder."""
     lines = ["path,label,split"]
     for picture in sorted((ROOT / "adapters/samples/digits").glob("*.png")):
         shutil.copy(picture, folder)

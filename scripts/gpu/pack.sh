@@ -46,19 +46,8 @@ fetch_runtime() { # the wheel of the machine's CPython does not matter: its libr
 }
 
 unpack_runtime() { # folder
-    python3 - "$wheels" "$1" <<'PYTHON'
-import pathlib, shutil, sys, zipfile
-
-wheel = next(pathlib.Path(sys.argv[1]).glob("onnxruntime_gpu-*.whl"))
-folder = pathlib.Path(sys.argv[2])
-wanted = ("libonnxruntime.so", "libonnxruntime_providers_", "LICENSE", "ThirdPartyNotices")
-with zipfile.ZipFile(wheel) as archive:
-    for member in archive.namelist():
-        name = pathlib.PurePosixPath(member).name
-        if member.startswith("onnxruntime/") and name.startswith(wanted):
-            with archive.open(member) as source, open(folder / name, "wb") as target:
-                shutil.copyfileobj(source, target)
-PYTHON
+    PYTHONPATH=scripts/lib python3 -c 'import sys, wheel; wheel.unpack(sys.argv[1], "onnxruntime", sys.argv[3:], sys.argv[2])' \
+        "$wheels"/onnxruntime_gpu-*.whl "$1" libonnxruntime.so libonnxruntime_providers_ LICENSE ThirdPartyNotices
 }
 
 [ -n "$binary" ] || build
@@ -75,13 +64,10 @@ if [ -n "$pictures" ]; then
     cp -r "$pictures" "$pack/pictures"
 else
     mkdir "$pack/pictures"
-    echo path,label,split >"$pack/pictures/pictures.csv"
-    for sample in adapters/samples/digits/*.png; do
-        cp "$sample" "$pack/pictures/"
-        echo "$(basename "$sample"),$(basename "$sample" .png),test" >>"$pack/pictures/pictures.csv"
-    done
+    PYTHONPATH=scripts/gpu python3 -c 'import pathlib, sys, check; check.samples(pathlib.Path(sys.argv[1]))' "$pack/pictures"
 fi
-cp scripts/gpu/check.sh scripts/gpu/check.py scripts/gpu/torch_peer.py scripts/lib/server.py "$pack/"
+cp scripts/gpu/check.sh scripts/gpu/check.py scripts/gpu/torch_peer.py scripts/lib/server.py \
+    scripts/lib/torch_vit.py "$pack/"
 
 rm -rf "$parts"
 mkdir -p "$parts"

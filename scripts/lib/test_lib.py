@@ -4,6 +4,7 @@ import json
 import struct
 import tempfile
 import unittest
+import zipfile
 from array import array
 from pathlib import Path
 
@@ -83,6 +84,18 @@ class Wheel(unittest.TestCase):
             path.parent.mkdir()
             path.write_bytes(b"content")
             self.assertEqual(wheel.fetch("a==1", "a.whl", wheel.digest(path), cache), path)
+
+    def test_a_packages_files_are_unpacked_by_how_they_begin(self):
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "a.whl"
+            with zipfile.ZipFile(archive, "w") as made:
+                for path in ("a/capi/liba.so.1", "a/LICENSE", "a/other.py", "b/liba.so.2"):
+                    made.writestr(path, path)
+            out = Path(folder) / "out"
+            out.mkdir()
+            wheel.unpack(archive, "a", ["liba.so", "LICENSE"], out)
+            found = {path.name: path.read_text() for path in out.iterdir()}
+            self.assertEqual(found, {"liba.so.1": "a/capi/liba.so.1", "LICENSE": "a/LICENSE"})
 
 
 class Percentile(unittest.TestCase):

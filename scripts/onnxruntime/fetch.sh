@@ -20,19 +20,8 @@ download() { # pin file, folder: the wheel of this machine's architecture, whate
 }
 
 unpack() { # folder with one wheel, folder to fill
-    python3 - "$1" "$2" <<'PYTHON'
-import pathlib, shutil, sys, zipfile
-
-wheel = next(pathlib.Path(sys.argv[1]).glob("*.whl"))
-folder = pathlib.Path(sys.argv[2])
-wanted = ("libonnxruntime.so", "LICENSE", "ThirdPartyNotices")
-with zipfile.ZipFile(wheel) as archive:
-    for member in archive.namelist():
-        name = pathlib.PurePosixPath(member).name
-        if member.startswith("onnxruntime/") and name.startswith(wanted):
-            with archive.open(member) as source, open(folder / name, "wb") as target:
-                shutil.copyfileobj(source, target)
-PYTHON
+    PYTHONPATH=$pins/../lib python3 -c 'import sys, wheel; wheel.unpack(sys.argv[1], "onnxruntime", sys.argv[3:], sys.argv[2])' \
+        "$1"/*.whl "$2" libonnxruntime.so LICENSE ThirdPartyNotices
     (cd "$2" && sha256sum -- * >SHA256SUMS)
 }
 

@@ -8,8 +8,11 @@ import json
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "lib"))
 
 
 def pixels(batch):
@@ -61,38 +64,9 @@ def openvino(graph, hint):
 
 def torch(_):
     import torch
-    import torch.nn.functional as F
+    import torch_vit
 
-    width, depth, heads, mlp = 768, 12, 12, 3072
-
-    class Block(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.norm1, self.norm2 = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
-            self.qkv, self.proj = torch.nn.Linear(width, 3 * width), torch.nn.Linear(width, width)
-            self.fc1, self.fc2 = torch.nn.Linear(width, mlp), torch.nn.Linear(mlp, width)
-
-        def forward(self, x):
-            n, t, _ = x.shape
-            q, k, v = self.qkv(self.norm1(x)).view(n, t, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-            x = x + self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, width))
-            return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
-
-    class Vit(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.patch = torch.nn.Conv2d(3, width, 16, 16)
-            self.cls = torch.nn.Parameter(torch.zeros(1, 1, width))
-            self.positions = torch.nn.Parameter(0.02 * torch.randn(1, 197, width))
-            self.blocks = torch.nn.Sequential(*(Block() for _ in range(depth)))
-            self.norm, self.head = torch.nn.LayerNorm(width), torch.nn.Linear(width, 100)
-
-        def forward(self, x):
-            x = self.patch(x).flatten(2).transpose(1, 2)
-            x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1) + self.positions
-            return self.head(self.norm(self.blocks(x))[:, 0])
-
-    model = Vit().eval().bfloat16()
+    model = torch.nn.Sequential(torch_vit.Vit(), torch.nn.Linear(768, 100)).eval().bfloat16()
 
     def measure(batch, rounds):
         values = torch.from_numpy(pixels(batch)).bfloat16()
