@@ -84,6 +84,12 @@ impl Bench {
     }
 }
 
+/// As kill -9 does, with nothing said before.
+pub fn kill(mut child: Child) {
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::bench::{Bench, TRAIN, text};
+use crate::bench::{Bench, TRAIN, kill, text};
 
 const SEVERAL: &str = "path,label,split
 cat.png,animal|grey,train
@@ -104,9 +104,7 @@ fn a_class_without_pictures_is_named() {
 fn a_full_disk_loses_nothing() {
     let bench = Bench::new("native");
     let whole = bench.trained("whole.safetensors", &[]);
-    let mut child = bench.started("cut.safetensors", 3, &["--checkpoint-seconds", "0"]);
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    kill(bench.started("cut.safetensors", 3, &["--checkpoint-seconds", "0"]));
     let checkpoint = bench.path("cut.run/checkpoint.safetensors");
     let before = fs::read(&checkpoint).expect("a checkpoint");
 

@@ -7,11 +7,17 @@ mod tune;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use bench::{BINARY, Bench, EPOCHS, text};
+use bench::{BINARY, Bench, EPOCHS, kill, text};
+
+/// As Ctrl-C does.
+fn interrupt(child: &Child) {
+    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(done.success());
+}
 
 fn log_lines(run: &Path) -> usize {
     fs::read_to_string(run.join("log.jsonl")).expect("a log").lines().count()
@@ -29,9 +35,7 @@ fn the_same_seed_gives_the_same_file() {
 fn a_run_that_was_killed_goes_on_to_the_same_file() {
     let bench = Bench::new("reference");
     let whole = bench.trained("whole.safetensors", &[]);
-    let mut out = bench.started("cut.safetensors", 2, &["--checkpoint-seconds", "0"]);
-    out.kill().expect("killed");
-    out.wait().expect("ended");
+    kill(bench.started("cut.safetensors", 2, &["--checkpoint-seconds", "0"]));
     assert!(!bench.path("cut.safetensors").exists());
     let refused = bench.train("cut.safetensors", &[]).output().expect("it runs");
     assert!(text(&refused.stderr).contains("go on with it by --resume"), "{}", text(&refused.stderr));
@@ -47,11 +51,10 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_file() {
     let whole = bench.trained("whole.safetensors", &flags);
     let resumed = [&flags[..], &["--resume"]].concat();
     for (epoch, then_us) in [(1, 0), (5, 900), (9, 2_300), (14, 5_100), (20, 9_700), (27, 17_000), (33, 30_000)] {
-        let mut child = bench.started("cut.safetensors", epoch, &resumed);
+        let child = bench.started("cut.safetensors", epoch, &resumed);
         // Not to wait for anything: to be somewhere within a step, a validation or a write.
         sleep(Duration::from_micros(then_us));
-        child.kill().expect("killed");
-        child.wait().expect("ended");
+        kill(child);
     }
     assert_eq!(bench.trained("cut.safetensors", &resumed), whole);
     assert_eq!(log_lines(&bench.path("cut.run")).to_string(), EPOCHS);
@@ -67,8 +70,7 @@ fn ctrl_c_while_pictures_are_read_ends_the_process() {
     let mut child = bench.train("a.safetensors", &[]).spawn().expect("it runs");
     // Opens when the other end is opened.
     let _writer = fs::OpenOptions::new().write(true).open(&endless).expect("a pipe");
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(kill.success());
+    interrupt(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert!(!bench.path("a.run").exists());
 }
@@ -77,8 +79,7 @@ fn ctrl_c_while_pictures_are_read_ends_the_process() {
 fn ctrl_c_keeps_the_step_and_stops() {
     let bench = Bench::new("reference");
     let mut child = bench.started("a.safetensors", 1, &[]);
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(kill.success());
+    interrupt(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert!(bench.path("a.run/checkpoint.safetensors").exists());
     assert_eq!(bench.trained("a.safetensors", &["--resume"]), bench.trained("b.safetensors", &[]));
@@ -112,6 +113,5 @@ fn a_trained_adapter_is_published_and_answers() {
     let answer = ureq::post(format!("{url}/v1/tasks/cats/classify")).send(&picture[..]).expect("an answer");
     let answer: serde_json::Value = serde_json::from_reader(answer.into_body().into_reader()).expect("JSON");
     assert_eq!(answer["predictions"][0]["label"], "cat");
-    server.kill().expect("killed");
-    server.wait().expect("ended");
+    kill(server);
 }
