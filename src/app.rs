@@ -132,6 +132,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(telemetry.task_histograms));
         let (description, fingerprint) = (backend.describe(), backbone.fingerprint.0.clone());
         metrics.set_build_info(&description, &fingerprint);
+        metrics.watch(backend.device());
         let threads = Threads { engine: model.engine_settings.threads, decode: serving.decode_threads };
         let inactive_max = serving.rows_max;
         let serving = Arc::new(Serving::start(backend.clone(), serving, metrics.clone())?);

@@ -4,15 +4,16 @@
 //! Label values come from registered tasks and closed enums only: a name that a client made up never becomes a label.
 
 use std::collections::HashSet;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Counter, CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::engine::Description;
+use crate::engine::device::{DeviceMeter, Direction, Holding};
 
 /// Request latencies, in seconds: from a cached tiny model to a shed queue.
 const LATENCY: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -72,6 +73,8 @@ pub struct Metrics {
     task_histograms: Vec<String>,
     /// Registered tasks. Read while one of their series is written, so that no series outlives its task.
     tasks: RwLock<HashSet<String>>,
+    /// Locked while its counts become metrics, so that two readers don't count the same bytes.
+    device: Mutex<Option<Arc<DeviceMeter>>>,
 
     /// `manylens_requests_total{task,outcome}`: classify calls, one per task asked for.
     pub requests_total: IntCounterVec,
@@ -114,6 +117,14 @@ pub struct Metrics {
     pub uploads_total: IntCounterVec,
     /// `manylens_upload_duration_seconds`: upload to live, the probe included.
     pub upload_duration_seconds: Histogram,
+    /// `manylens_device_memory_bytes{device,kind}`: what the engine holds on its device.
+    pub device_memory_bytes: IntGaugeVec,
+    /// `manylens_device_copy_bytes_total{device,direction}`: bytes to the device and back.
+    pub device_copy_bytes_total: IntCounterVec,
+    /// `manylens_device_kernel_seconds_total{device}`: time in runs of graphs, launches included.
+    pub device_kernel_seconds_total: CounterVec,
+    /// `manylens_graph_replays_total{device}`: runs that replayed a captured graph.
+    pub graph_replays_total: IntCounterVec,
     /// `manylens_build_info{version,engine,precision,kernel,backbone}`: 1.
     pub build_info: GaugeVec,
 }
@@ -185,6 +196,23 @@ impl Metrics {
             adapters_resident: gauge("adapters_resident", "Adapters in memory."),
             uploads_total: counters("uploads_total", "Uploads by outcome.", &["outcome"]),
             upload_duration_seconds: histogram("upload_duration_seconds", "Upload to live, in seconds.", LATENCY),
+            device_memory_bytes: add(
+                r,
+                IntGaugeVec::new(
+                    opts("device_memory_bytes", "What the engine holds on its device."),
+                    &["device", "kind"],
+                ),
+            ),
+            device_copy_bytes_total: counters(
+                "device_copy_bytes_total",
+                "Bytes copied to the device and back.",
+                &["device", "direction"],
+            ),
+            device_kernel_seconds_total: add(
+                r,
+                CounterVec::new(opts("device_kernel_seconds_total", "Time in runs of graphs."), &["device"]),
+            ),
+            graph_replays_total: counters("graph_replays_total", "Runs that replayed a captured graph.", &["device"]),
             build_info: gauges(
                 "build_info",
                 "1, labelled with what is running.",
@@ -192,6 +220,7 @@ impl Metrics {
             ),
             task_histograms,
             tasks: RwLock::default(),
+            device: Mutex::default(),
             registry,
         };
         metrics.start_at_zero();
@@ -220,6 +249,27 @@ impl Metrics {
         let version = env!("CARGO_PKG_VERSION");
         let labels = [version, &engine.engine, &engine.precision, &engine.kernel, backbone];
         self.build_info.with_label_values(&labels).set(1.0);
+    }
+
+    /// What happens on the engine's device is told from now on; an engine without one has no such series.
+    pub fn watch(&self, device: Option<Arc<DeviceMeter>>) {
+        *self.device.lock().unwrap_or_else(PoisonError::into_inner) = device;
+    }
+
+    fn read_device(&self, meter: &DeviceMeter) {
+        let device = meter.name();
+        for kind in Holding::ALL {
+            let bytes = i64::try_from(meter.memory_bytes(kind)).unwrap_or(i64::MAX);
+            self.device_memory_bytes.with_label_values(&[device, kind.name()]).set(bytes);
+        }
+        for direction in Direction::ALL {
+            let counter = self.device_copy_bytes_total.with_label_values(&[device, direction.name()]);
+            counter.inc_by(meter.copied_bytes(direction).saturating_sub(counter.get()));
+        }
+        let seconds = self.device_kernel_seconds_total.with_label_values(&[device]);
+        seconds.inc_by((meter.run_time().as_secs_f64() - seconds.get()).max(0.0));
+        let replays = self.graph_replays_total.with_label_values(&[device]);
+        replays.inc_by(meter.replays().saturating_sub(replays.get()));
     }
 
     /// Counters of a registered task exist at 0 from now on.
@@ -306,6 +356,9 @@ impl Metrics {
 
     /// The Prometheus text exposition.
     pub fn render(&self) -> String {
+        if let Some(meter) = &*self.device.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.read_device(meter);
+        }
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut out).expect("writing to memory cannot fail");
         String::from_utf8_lossy(&out).into_owned()
@@ -341,5 +394,28 @@ mod tests {
         assert!(!text.contains("digits"));
         assert!(text.contains("manylens_engine_busy_seconds_total 3"));
         assert!(text.contains(r#"manylens_task_engine_seconds_total{task="_other"} 2"#));
+    }
+
+    #[test]
+    fn a_devices_counts_are_told_once_however_often_they_are_read() {
+        let metrics = Metrics::new(vec![]);
+        assert!(!metrics.render().contains("manylens_device"));
+        let meter = DeviceMeter::new("cuda:1".into());
+        let _table = meter.hold(Holding::Adapters, 64);
+        metrics.watch(Some(meter.clone()));
+        for total in [5, 10] {
+            meter.copied(Direction::ToHost, 5);
+            metrics.render();
+            let text = metrics.render();
+            assert!(text.contains(&format!(
+                r#"manylens_device_copy_bytes_total{{device="cuda:1",direction="to_host"}} {total}"#
+            )));
+            assert!(text.contains(r#"manylens_device_memory_bytes{device="cuda:1",kind="adapters"} 64"#));
+            assert!(text.contains(r#"manylens_graph_replays_total{device="cuda:1"} 0"#));
+        }
+        let (_, documented) = include_str!("../docs/metrics.md").split_once("## Of a device").expect("the section");
+        for name in documented.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()) {
+            assert!(metrics.render().contains(&format!("# TYPE {name} ")), "{name}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 pub mod budget;
 #[cfg(test)]
 mod contract;
+pub mod device;
 pub mod head;
 pub mod merge;
 pub mod native;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::Adapter;
 use crate::image::Pixels;
+use device::DeviceMeter;
 use training::{TrainSettings, Trainable};
 
 /// How a version is served; decided when it is loaded, never by traffic.
@@ -134,6 +136,10 @@ pub trait Backend: Send + Sync {
     /// How fast the machine multiplies, and the linear layers of a batch of that many pictures with it, for an engine
     /// that can tell. Takes about a second.
     fn rates(&self, _pictures: usize) -> Option<Rates> {
+        None
+    }
+    /// What happens on the device that it runs on, for an engine that has one.
+    fn device(&self) -> Option<Arc<DeviceMeter>> {
         None
     }
     /// A fresh worker; called at start, and once more when a worker died.

@@ -34,6 +34,7 @@ pub use ops::Dialect;
 pub use settings::{BatchForm, OnnxSettings, Provider};
 
 use super::budget::{Budget, Reservation};
+use super::device::DeviceMeter;
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Lens, Precision, merge};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Shape, Weights};
@@ -67,6 +68,7 @@ struct Shared {
     operands: WeightsFile,
     precision: Precision,
     budget: Arc<Budget>,
+    meter: Arc<DeviceMeter>,
     settings: OnnxSettings,
 }
 
@@ -130,6 +132,7 @@ impl Onnx {
             layout: Layout::of(&backbone.shape),
             positions: PositionTables::new(&backbone),
             budget: Budget::new(settings.merge_bytes_max),
+            meter: DeviceMeter::new(settings.onnx.device_name()),
             settings: settings.onnx.clone(),
             runtime,
             cache,
@@ -170,6 +173,10 @@ impl Backend for Onnx {
             Form::Merged => self.shared.merged(&adapter)?,
         };
         Ok(Lens { adapter, form, prepared: Some(Arc::new(own)), prepared_bytes })
+    }
+
+    fn device(&self) -> Option<Arc<DeviceMeter>> {
+        Some(self.shared.meter.clone())
     }
 
     fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
@@ -213,11 +220,11 @@ impl Shared {
     fn open(&self, kind: Kind) -> Result<Session, EngineError> {
         let graph = model::serving(&self.backbone.shape, &self.layout, &self.operands, kind);
         let path = self.cache.graph(&kind.file(), &graph)?;
-        Session::open(&self.runtime, &path, self.options(Packing::AsStored))
+        Session::open(&self.runtime, &path, self.options(Packing::AsStored, self.operands.bytes()))
     }
 
-    fn options(&self, packing: Packing) -> Options<'_> {
-        Options { packing, settings: &self.settings }
+    fn options(&self, packing: Packing, weights_bytes: usize) -> Options<'_> {
+        Options { packing, weights_bytes, settings: &self.settings, meter: &self.meter }
     }
 
     /// The same mapped weights, not rescaled.
@@ -235,7 +242,7 @@ impl Shared {
         let kind = self.kind(Adaptation::Constants, Given::Values);
         let graph = model::serving(&self.backbone.shape, &self.layout, &weights, kind);
         let (path, _graph) = self.cache.temporary_graph(&graph)?;
-        let session = Session::open(&self.runtime, &path, self.options(Packing::Prepacked))?;
+        let session = Session::open(&self.runtime, &path, self.options(Packing::Prepacked, bytes))?;
         Ok((Own { session: Mutex::new(session), _reserved: Some(reserved) }, bytes))
     }
 }

@@ -45,6 +45,14 @@ impl OnnxSettings {
         self.form.unwrap_or(if is_cpu { BatchForm::Group } else { BatchForm::Auto })
     }
 
+    /// As metrics name it.
+    pub fn device_name(&self) -> String {
+        match self.provider {
+            Provider::Cpu => "cpu".to_owned(),
+            Provider::Cuda | Provider::Tensorrt => format!("cuda:{}", self.device),
+        }
+    }
+
     /// A processor has no use for it; a device compiles, or captures, each shape once.
     pub fn pads_batches(&self) -> bool {
         self.pads_batches.unwrap_or(self.provider != Provider::Cpu)

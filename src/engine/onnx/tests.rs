@@ -3,6 +3,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 use crate::backbone;
+use crate::engine::device::{Direction, Holding};
 use crate::engine::head;
 use crate::engine::reference::Reference;
 use crate::engine::testing::{Running, distance, golden, onnxruntime, random, settings};
@@ -148,6 +149,43 @@ fn a_device_that_is_not_there_is_named_in_one_sentence() {
         let message = error.to_string();
         assert!(message.contains(provider.name()) && message.contains("onnxruntime-gpu"), "{message}");
     }
+}
+
+/// The CPU provider with a table and fixed addresses counts as a device would.
+#[test]
+fn what_is_held_and_copied_is_counted() {
+    let Some(library) = onnxruntime::newest() else { return };
+    let (backbone, weights) = tiny();
+    let onnx = OnnxSettings {
+        form: Some(BatchForm::Mixed),
+        adapter_slots: 3,
+        pads_batches: Some(true),
+        ..OnnxSettings::default()
+    };
+    let settings = EngineSettings { onnxruntime_lib: Some(library), onnx, ..settings() };
+    let onnx = Arc::new(Onnx::new(backbone.clone(), weights, &settings).expect("it opens"));
+    let meter = onnx.device().expect("counted");
+    let mut running = Running::new(onnx);
+    let adapter_bytes = size_of::<f32>() * Layout::of(&backbone.shape).len();
+    let [one, two] = [1, 2].map(|seed| running.lens(&random::adapter(&backbone, seed), Form::Rescaled));
+    let picture = random::picture((8, 8), 1);
+    let rows = [&picture];
+    let mut run = |lenses: &[&Lens]| {
+        let before = Direction::ALL.map(|direction| meter.copied_bytes(direction));
+        running.rows(&lenses.iter().map(|&lens| (lens, &rows[..])).collect::<Vec<_>>());
+        Direction::ALL.map(|direction| meter.copied_bytes(direction) - before[direction as usize])
+    };
+    let features = 2 * backbone.shape.width * size_of::<f32>();
+    let [first, back] = run(&[&one, &two]);
+    let [second, _] = run(&[&one, &two]);
+    assert_eq!(back, 2 * features as u64);
+    assert_eq!(first - second, 2 * adapter_bytes as u64, "an adapter goes to the table once");
+    assert_eq!(meter.memory_bytes(Holding::Adapters), 3 * adapter_bytes as u64);
+    assert_eq!(meter.memory_bytes(Holding::Buffers), second + back, "one shape occurred");
+    assert_eq!(meter.memory_bytes(Holding::Weights), 0, "they are mapped");
+    assert!(meter.run_time() > std::time::Duration::ZERO && meter.replays() == 0);
+    drop(running);
+    assert_eq!(Holding::ALL.map(|kind| meter.memory_bytes(kind)), [0; 3]);
 }
 
 #[test]

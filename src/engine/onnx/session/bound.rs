@@ -1,6 +1,7 @@
 //! Inputs and outputs at addresses that stay: what captured graphs need, and what spares a device its allocations.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ndarray::Array2;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
@@ -8,6 +9,7 @@ use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorValueType};
 
 use super::{Input, Values, matrix};
+use crate::engine::device::{DeviceMeter, Held, Holding};
 use crate::engine::onnx::{OnnxSettings, Provider};
 
 /// Shapes that are kept; when there are more, all are made anew.
@@ -39,10 +41,11 @@ impl Memory {
 }
 
 /// One set of tensors for each shape of inputs that occurred.
-#[derive(Default)]
 pub struct Bindings {
     by_shape: HashMap<Vec<Vec<usize>>, Bound>,
     made: usize,
+    captures: bool,
+    meter: Arc<DeviceMeter>,
 }
 
 struct Bound {
@@ -51,6 +54,7 @@ struct Bound {
     answer: Tensor<f32>,
     /// Names the captured graph of this shape.
     options: RunOptions,
+    _held: Held,
 }
 
 /// One input, on the host and where the graph runs.
@@ -68,6 +72,12 @@ struct Pair<T: PrimitiveTensorElementType + std::fmt::Debug> {
 }
 
 impl Bindings {
+    /// None yet.
+    pub fn new(settings: &OnnxSettings, meter: &Arc<DeviceMeter>) -> Self {
+        let captures = settings.cuda_graphs && settings.provider != Provider::Cpu;
+        Self { by_shape: HashMap::new(), made: 0, captures, meter: meter.clone() }
+    }
+
     /// Runs with these inputs, the first of which has the rows of the answer.
     pub fn run(&mut self, session: &mut Session, memory: &Memory, inputs: &[Input<'_>]) -> ort::Result<Array2<f32>> {
         let shapes: Vec<_> = inputs.iter().map(|input| input.shape.clone()).collect();
@@ -76,16 +86,24 @@ impl Bindings {
                 self.by_shape.clear();
             }
             self.made += 1;
-            let bound = Bound::new(session, memory, inputs, self.made)?;
+            let bound = Bound::new(session, memory, inputs, self.made, &self.meter)?;
             self.by_shape.insert(shapes.clone(), bound);
+        } else if self.captures {
+            self.meter.replayed();
         }
         let bound = self.by_shape.get_mut(&shapes).expect("made above");
-        bound.run(session, inputs)
+        bound.run(session, inputs, &self.meter)
     }
 }
 
 impl Bound {
-    fn new(session: &Session, memory: &Memory, inputs: &[Input<'_>], number: usize) -> ort::Result<Self> {
+    fn new(
+        session: &Session,
+        memory: &Memory,
+        inputs: &[Input<'_>],
+        number: usize,
+        meter: &Arc<DeviceMeter>,
+    ) -> ort::Result<Self> {
         let mut binding = session.create_binding()?;
         let mut tensors = Vec::new();
         for Input { name, shape, values } in inputs {
@@ -105,10 +123,13 @@ impl Bound {
         binding.bind_output(output.name(), Tensor::<f32>::new(&memory.device, answer)?)?;
         let mut options = RunOptions::new()?;
         options.set("gpu_graph_id", number.to_string())?;
-        Ok(Self { binding, inputs: tensors, answer: Tensor::new(&memory.staging, answer)?, options })
+        let held = inputs.iter().map(|input| input.values.copied_bytes()).sum::<usize>();
+        let held = meter.hold(Holding::Buffers, held + size_of::<f32>() * answer.iter().product::<usize>());
+        let answer = Tensor::new(&memory.staging, answer)?;
+        Ok(Self { binding, inputs: tensors, answer, options, _held: held })
     }
 
-    fn run(&mut self, session: &mut Session, inputs: &[Input<'_>]) -> ort::Result<Array2<f32>> {
+    fn run(&mut self, session: &mut Session, inputs: &[Input<'_>], meter: &DeviceMeter) -> ort::Result<Array2<f32>> {
         for (tensors, input) in self.inputs.iter_mut().zip(inputs) {
             match (tensors, input.values) {
                 (Tensors::F32(pair), Values::F32(values)) => pair.fill(values)?,
@@ -117,7 +138,7 @@ impl Bound {
                 _ => {}
             }
         }
-        let outputs = session.run_binding_with_options(&self.binding, &self.options)?;
+        let outputs = meter.timed(|| session.run_binding_with_options(&self.binding, &self.options))?;
         let device = outputs[0].view().downcast::<TensorValueType<f32>>()?;
         device.copy_into(&mut self.answer)?;
         let (shape, values) = self.answer.extract_tensor();

@@ -17,7 +17,8 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBui
 use ort::value::{Shape, TensorRef};
 
 use crate::engine::EngineError;
-use crate::engine::onnx::OnnxSettings;
+use crate::engine::device::{DeviceMeter, Direction, Held, Holding};
+use crate::engine::onnx::{OnnxSettings, Provider};
 use bound::{Bindings, Memory};
 
 /// The loaded library. A process has one: the first that loads it decides library and threads.
@@ -111,14 +112,21 @@ pub enum Packing {
 pub struct Options<'a> {
     /// What happens to constant weights.
     pub packing: Packing,
+    /// Their size in files.
+    pub weights_bytes: usize,
     /// Where it runs, and whether its tensors stay at their addresses: one set for each shape of inputs that is padded.
     pub settings: &'a OnnxSettings,
+    /// Where its work is counted.
+    pub meter: &'a Arc<DeviceMeter>,
 }
 
 /// A graph that is ready to run.
 pub struct Session {
     session: ort::session::Session,
     bindings: Option<(Bindings, Memory)>,
+    meter: Arc<DeviceMeter>,
+    copies: bool,
+    _weights: Held,
 }
 
 /// A named tensor.
@@ -144,6 +152,26 @@ pub enum Values<'a> {
     Table(&'a Table),
 }
 
+impl Options<'_> {
+    /// A processor reads constants where they are mapped, unless it packs them.
+    fn held_bytes(&self) -> usize {
+        let is_mapped = self.settings.provider == Provider::Cpu && self.packing == Packing::AsStored;
+        if is_mapped { 0 } else { self.weights_bytes }
+    }
+}
+
+impl Values<'_> {
+    /// Bytes that go to the device for one run.
+    fn copied_bytes(&self) -> usize {
+        match self {
+            Self::F32(values) => size_of_val(*values),
+            Self::U8(values) => values.len(),
+            Self::I64(values) => size_of_val(*values),
+            Self::Table(_) => 0,
+        }
+    }
+}
+
 impl<'a> Input<'a> {
     fn tensor(&self) -> ort::Result<(&'static str, SessionInputValue<'a>)> {
         let shape = self.shape.clone();
@@ -165,25 +193,40 @@ impl Session {
             let session = builder.commit_from_file(graph)?;
             let settings = options.settings;
             let bindings = settings.pads_batches().then(|| Memory::of(&session, settings)).transpose()?;
-            Ok(Self { session, bindings: bindings.map(|memory| (Bindings::default(), memory)) })
+            Ok(Self {
+                session,
+                copies: bindings.is_some() || settings.provider != Provider::Cpu,
+                bindings: bindings.map(|memory| (Bindings::new(settings, options.meter), memory)),
+                meter: options.meter.clone(),
+                _weights: options.meter.hold(Holding::Weights, options.held_bytes()),
+            })
         };
         open().map_err(failed("opening the graph in ONNX Runtime"))
     }
 
     /// Runs the graph; answers with its only output, whose last axis is the matrix's columns.
     pub fn run(&mut self, inputs: &[Input<'_>]) -> Result<Array2<f32>, EngineError> {
-        let Self { session, bindings } = self;
+        let Self { session, bindings, meter, copies, _weights } = self;
         let answer = match bindings {
-            None => run_once(session, inputs),
+            None => run_once(session, inputs, meter),
             Some((bindings, memory)) => bindings.run(session, memory, inputs),
         };
-        answer.map_err(failed("running the graph in ONNX Runtime"))
+        let answer = answer.map_err(failed("running the graph in ONNX Runtime"))?;
+        if *copies {
+            meter.copied(Direction::ToDevice, inputs.iter().map(|input| input.values.copied_bytes()).sum());
+            meter.copied(Direction::ToHost, size_of::<f32>() * answer.len());
+        }
+        Ok(answer)
     }
 }
 
-fn run_once(session: &mut ort::session::Session, inputs: &[Input<'_>]) -> ort::Result<Array2<f32>> {
+fn run_once(
+    session: &mut ort::session::Session,
+    inputs: &[Input<'_>],
+    meter: &DeviceMeter,
+) -> ort::Result<Array2<f32>> {
     let inputs = inputs.iter().map(Input::tensor).collect::<ort::Result<Vec<_>>>()?;
-    let outputs = session.run(inputs)?;
+    let outputs = meter.timed(|| session.run(inputs))?;
     let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
     matrix(shape, values)
 }

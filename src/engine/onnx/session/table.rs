@@ -1,12 +1,14 @@
 #![allow(unsafe_code, reason = "one slot is a view into the table's memory; see `Table::write`")]
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use ort::value::{Tensor, TensorRefMut};
 
 use super::bound::Memory;
 use super::{Session, failed};
 use crate::engine::EngineError;
+use crate::engine::device::{DeviceMeter, Direction, Held, Holding};
 use crate::engine::onnx::OnnxSettings;
 
 /// Adapters `[slots, P]` of f32, allocated once where the graphs run: its address never changes.
@@ -16,6 +18,8 @@ pub struct Table {
     staging: Tensor<f32>,
     slots: usize,
     values: usize,
+    meter: Arc<DeviceMeter>,
+    _held: Held,
 }
 
 impl Table {
@@ -27,7 +31,9 @@ impl Table {
             Ok((Tensor::new(&memory.device, [slots, values])?, Tensor::new(&memory.staging, [values])?))
         };
         let (tensor, staging) = allocate().map_err(failed("allocating the table of adapters"))?;
-        Ok(Self { tensor, staging, slots, values })
+        let meter = session.meter.clone();
+        let held = meter.hold(Holding::Adapters, size_of::<f32>() * slots * values);
+        Ok(Self { tensor, staging, slots, values, meter, _held: held })
     }
 
     /// Copies an adapter into a slot.
@@ -36,7 +42,9 @@ impl Table {
     /// When there is no such slot, or the adapter has another length.
     pub fn write(&mut self, slot: usize, adapter: &[f32]) -> Result<(), EngineError> {
         assert!(slot < self.slots && adapter.len() == self.values, "slot {slot} of {}", self.slots);
-        self.copy(slot, adapter).map_err(failed("copying an adapter into the table"))
+        self.copy(slot, adapter).map_err(failed("copying an adapter into the table"))?;
+        self.meter.copied(Direction::ToDevice, size_of_val(adapter));
+        Ok(())
     }
 
     fn copy(&mut self, slot: usize, adapter: &[f32]) -> ort::Result<()> {
