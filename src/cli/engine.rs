@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 
-use crate::engine::onnx::{BatchForm, OnnxSettings, Provider};
+use crate::engine::onnx::{BatchForm, OnnxSettings, Provider, ProviderOptions};
 use crate::engine::{EngineKind, EngineSettings, Precision};
 
 /// What computes, and with how much.
@@ -79,6 +79,10 @@ pub struct OnnxArgs {
     /// Whether a device captures runs of one shape once and replays them (CUDA graphs)
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     pub onnx_cuda_graphs: bool,
+
+    /// Options of ONNX Runtime's own for the provider, by its names, as KEY=VALUE;KEY=VALUE
+    #[arg(long, value_name = "OPTIONS", default_value = "", hide_default_value = true)]
+    pub onnx_provider_options: ProviderOptions,
 }
 
 impl OnnxArgs {
@@ -91,6 +95,7 @@ impl OnnxArgs {
             pads_batches: self.onnx_pad_batches,
             tf32: self.onnx_tf32,
             cuda_graphs: self.onnx_cuda_graphs,
+            provider_options: self.onnx_provider_options.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::config::{AccessLog, Given, LogFormat, LogLevel};
 use crate::engine::EngineKind;
 use crate::engine::Precision;
-use crate::engine::onnx::{BatchForm, Provider};
+use crate::engine::onnx::{BatchForm, Provider, ProviderOptions};
 use crate::serving::BatchPlan;
 
 /// Serve classifiers over HTTP.
@@ -99,6 +99,9 @@ pub struct OnnxArgs {
     /// Whether a device captures runs of one shape once and replays them (CUDA graphs)
     #[arg(long, value_name = "BOOL", default_value = "false")]
     pub onnx_cuda_graphs: Given<bool>,
+    /// Options of ONNX Runtime's own for the provider, by its names, as KEY=VALUE;KEY=VALUE
+    #[arg(long, value_name = "OPTIONS")]
+    pub onnx_provider_options: Option<Given<ProviderOptions>>,
 }
 
 #[derive(Args)]

@@ -95,6 +95,7 @@ impl OnnxArgs {
             pads_batches: faults.take_optional(self.onnx_pad_batches),
             tf32: faults.take(self.onnx_tf32),
             cuda_graphs: faults.take(self.onnx_cuda_graphs),
+            provider_options: faults.take_optional(self.onnx_provider_options).unwrap_or_default(),
         }
     }
 }

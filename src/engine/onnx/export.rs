@@ -123,6 +123,7 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Precision;
     use crate::engine::device::DeviceMeter;
     use crate::engine::onnx::OnnxSettings;
     use crate::engine::onnx::session::{Input, Options, Packing, Runtime, Session, Values};
@@ -134,7 +135,13 @@ mod tests {
         let library = crate::engine::onnx::library::find(Some(&onnxruntime::newest()?), Path::new("")).expect("found");
         let runtime = Runtime::load(&library, onnxruntime::threads()).expect("loads");
         let (settings, meter) = (OnnxSettings::default(), DeviceMeter::new("cpu".into()));
-        let options = Options { packing: Packing::Prepacked, weights_bytes: 0, settings: &settings, meter: &meter };
+        let options = Options {
+            packing: Packing::Prepacked,
+            weights_bytes: 0,
+            precision: Precision::F32,
+            settings: &settings,
+            meter: &meter,
+        };
         let mut session = Session::open(&runtime, path, options).expect("ONNX Runtime opens it");
         let (pictures, _) = golden::forward();
         let values: Vec<f32> = pictures

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use ndarray::Array2;
 
 pub use ops::Dialect;
-pub use settings::{BatchForm, OnnxSettings, Provider};
+pub use settings::{BatchForm, OnnxSettings, Provider, ProviderOptions};
 
 use super::budget::{Budget, Reservation};
 use super::device::DeviceMeter;
@@ -224,7 +224,7 @@ impl Shared {
     }
 
     fn options(&self, packing: Packing, weights_bytes: usize) -> Options<'_> {
-        Options { packing, weights_bytes, settings: &self.settings, meter: &self.meter }
+        Options { packing, weights_bytes, precision: self.precision, settings: &self.settings, meter: &self.meter }
     }
 
     /// The same mapped weights, not rescaled.

@@ -22,6 +22,8 @@ pub struct OnnxSettings {
     pub tf32: bool,
     /// Whether a device captures runs of one shape once and replays them.
     pub cuda_graphs: bool,
+    /// What the provider is told beyond that, and against it.
+    pub provider_options: ProviderOptions,
 }
 
 impl Default for OnnxSettings {
@@ -34,6 +36,7 @@ impl Default for OnnxSettings {
             pads_batches: None,
             tf32: false,
             cuda_graphs: false,
+            provider_options: ProviderOptions::default(),
         }
     }
 }
@@ -92,6 +95,23 @@ impl FromStr for Provider {
     }
 }
 
+/// A provider's own options by its own names, which the runtime checks; in order, as `KEY=VALUE;KEY=VALUE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProviderOptions(pub Vec<(String, String)>);
+
+impl FromStr for ProviderOptions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let option = |part: &str| match part.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+            _ => Err(format!("`{part}` is no KEY=VALUE; options are separated by semicolons")),
+        };
+        let parts = text.split(';').filter(|part| !part.trim().is_empty());
+        parts.map(option).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// How a batch of many tasks becomes runs of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchForm {
@@ -122,5 +142,21 @@ impl FromStr for BatchForm {
 
     fn from_str(name: &str) -> Result<Self, String> {
         word(name, &Self::ALL.map(|form| (form.name(), form)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provider_options_are_taken_apart_at_the_first_equals_sign() {
+        let parsed = "trt_profile_min_shapes=patches:1x64x588,slots:1; a = b=c;".parse::<ProviderOptions>();
+        let expected = [("trt_profile_min_shapes", "patches:1x64x588,slots:1"), ("a", "b=c")];
+        assert_eq!(parsed, Ok(ProviderOptions(expected.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec())));
+        assert_eq!("".parse(), Ok(ProviderOptions::default()));
+        for wrong in ["trt_fp16_enable", "=1", "a=1;b"] {
+            assert!(wrong.parse::<ProviderOptions>().is_err(), "{wrong}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use ndarray::{Array2, s};
 use super::model::{Adaptation, Given};
 use super::plan::{Part, Policy, Run};
 use super::run::{AdaptedBy, Call, Runner};
-use super::{BatchForm, Own, Resident, Shared, measure};
+use super::{BatchForm, Own, Provider, Resident, Shared, measure};
 use crate::backbone::PositionRule;
 use crate::engine::{Engine, EngineError, Group, Lens, patches};
 use crate::image::Pixels;
@@ -30,8 +30,12 @@ impl Worker {
     /// Opens the sessions that batches will need, and measures them where that decides how batches run.
     pub fn start(shared: Arc<Shared>) -> Result<Self, EngineError> {
         let (form, given) = (shared.settings.form(), shared.given());
+        // Compiling takes minutes: not in a request.
+        let compiles = shared.settings.provider == Provider::Tensorrt;
         let mut runner = Runner::new(shared)?;
         let policy = match form {
+            BatchForm::Group if compiles => measure::of_group(&mut runner).map(|_| Policy::Group)?,
+            BatchForm::Mixed if compiles => measure::of_mixed(&mut runner).map(|_| Policy::Mixed)?,
             BatchForm::Group => runner.open(Adaptation::Vector, given).map(|()| Policy::Group)?,
             BatchForm::Mixed => runner.open(Adaptation::Rows, given).map(|()| Policy::Mixed)?,
             BatchForm::Auto => Policy::Cheapest(measure::costs(&mut runner)?),

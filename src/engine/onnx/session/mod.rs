@@ -16,9 +16,9 @@ use ort::session::SessionInputValue;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Shape, TensorRef};
 
-use crate::engine::EngineError;
 use crate::engine::device::{DeviceMeter, Direction, Held, Holding};
 use crate::engine::onnx::{OnnxSettings, Provider};
+use crate::engine::{EngineError, Precision};
 use bound::{Bindings, Memory};
 
 /// The loaded library. A process has one: the first that loads it decides library and threads.
@@ -114,6 +114,8 @@ pub struct Options<'a> {
     pub packing: Packing,
     /// Their size in files.
     pub weights_bytes: usize,
+    /// What the graph's products are made of.
+    pub precision: Precision,
     /// Where it runs, and whether its tensors stay at their addresses: one set for each shape of inputs that is padded.
     pub settings: &'a OnnxSettings,
     /// Where its work is counted.
@@ -245,7 +247,7 @@ fn built(builder: SessionBuilder, options: Options<'_>, graph: &Path) -> ort::Re
         // Batch and picture sizes vary; a pattern per shape would keep a block of memory for each.
         .with_memory_pattern(false)?
         .with_prepacking(options.packing == Packing::Prepacked)?;
-    let providers = options.settings.providers(graph);
+    let providers = options.settings.providers(graph, options.precision);
     if providers.is_empty() {
         return Ok(builder.with_auto_device(AutoDevicePolicy::PreferCPU)?);
     }

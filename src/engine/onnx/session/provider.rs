@@ -2,18 +2,21 @@
 
 use std::path::Path;
 
-use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProvider, ExecutionProviderDispatch};
 
-use crate::engine::EngineError;
 use crate::engine::onnx::{OnnxSettings, Provider};
+use crate::engine::{EngineError, Precision};
 
 impl OnnxSettings {
     /// The providers of a session of that graph, the preferred one first; none for the CPU's alone.
-    pub(super) fn providers(&self, graph: &Path) -> Vec<ExecutionProviderDispatch> {
+    pub(super) fn providers(&self, graph: &Path, precision: Precision) -> Vec<ExecutionProviderDispatch> {
         match self.provider {
             Provider::Cpu => Vec::new(),
-            Provider::Cuda => vec![self.cuda().error_on_failure()],
-            Provider::Tensorrt => vec![self.tensorrt(graph).error_on_failure(), self.cuda().error_on_failure()],
+            Provider::Cuda => vec![self.told(self.cuda()).build().error_on_failure()],
+            Provider::Tensorrt => {
+                let tensorrt = self.told(self.tensorrt(graph, precision)).build();
+                vec![tensorrt.error_on_failure(), self.cuda().build().error_on_failure()]
+            }
         }
     }
 
@@ -24,19 +27,24 @@ impl OnnxSettings {
         missing.map_or(Ok(()), |why| Err(EngineError::Unavailable(why)))
     }
 
-    fn cuda(&self) -> ExecutionProviderDispatch {
+    /// With the operator's own options, which overrule ours.
+    fn told<P: ArbitrarilyConfigurableExecutionProvider>(&self, provider: P) -> P {
+        let options = self.provider_options.0.iter();
+        options.fold(provider, |provider, (key, value)| provider.with_arbitrary_config(key, value))
+    }
+
+    fn cuda(&self) -> ep::CUDA {
         ep::CUDA::default()
             .with_device_id(self.device_id())
             // Memory grows by what is asked for: a batch of another size must not double the arena.
             .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
             .with_tf32(self.tf32)
             .with_cuda_graph(self.cuda_graphs)
-            .build()
     }
 
     /// Compiled engines are kept in the graph's own folder, which belongs to one backbone; TensorRT names them by
     /// graph, its own version and the device's.
-    fn tensorrt(&self, graph: &Path) -> ExecutionProviderDispatch {
+    fn tensorrt(&self, graph: &Path, precision: Precision) -> ep::TensorRT {
         let engines = graph.with_file_name("tensorrt").display().to_string();
         ep::TensorRT::default()
             .with_device_id(self.device_id())
@@ -44,8 +52,10 @@ impl OnnxSettings {
             .with_engine_cache_path(&engines)
             .with_timing_cache(true)
             .with_timing_cache_path(&engines)
+            // It computes in f32 whatever the graph says, unless it is allowed less.
+            .with_fp16(precision == Precision::F16)
+            .with_bf16(precision == Precision::Bf16)
             .with_cuda_graph(self.cuda_graphs)
-            .build()
     }
 
     /// As the runtime numbers them.
