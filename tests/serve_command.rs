@@ -50,6 +50,20 @@ fn every_bad_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad_settings", text(&output.stderr));
 }
 
+#[test]
+fn an_engine_that_waits_for_more_rows_cannot_count_as_stuck() {
+    let with = |delay_us| {
+        let stall = ["--max-batch-delay-us", delay_us, "--engine-stall-timeout-ms", "40"];
+        let output =
+            manylens(&[&["serve", "--print-config", "--backbone", ".", "--data-dir=data"], &stall[..]].concat(), &[]);
+        (output.status.code(), text(&output.stderr))
+    };
+    assert_eq!(with("20000"), (Some(0), String::new()));
+    let (code, problem) = with("20001");
+    assert_eq!(code, Some(1));
+    assert!(problem.contains("--max-batch-delay-us: 20001 \u{b5}s is more than half of"), "{problem}");
+}
+
 /// A folder with the golden backbone, as people have it.
 fn golden() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");

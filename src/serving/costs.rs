@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Comparisons of a size whose median counts.
-const KEPT: usize = 31;
-/// With fewer nothing is said about a size: the first ones warm caches.
-const ENOUGH: usize = 5;
+const KEPT: usize = 61;
+/// With fewer nothing is said about a size: the first ones warm caches. A batch is compared with the one before and with
+/// the one after it.
+const ENOUGH: usize = 9;
 /// Batches of other sizes after which a size is forgotten.
 const OLD: u64 = 4096;
 /// Weight of a batch in the pace.
@@ -29,6 +30,8 @@ struct Size {
     compared: VecDeque<f64>,
     /// Their median, when there are enough.
     cost: Option<f64>,
+    /// The number of the batch with which it was known.
+    known: Option<u64>,
     /// The number of its last batch.
     last: u64,
     /// Rows of all sizes up to then.
@@ -36,7 +39,7 @@ struct Size {
 }
 
 impl Size {
-    fn compare(&mut self, cost: f64) {
+    fn compare(&mut self, cost: f64, batch: u64) {
         if self.compared.len() == KEPT {
             self.compared.pop_front();
         }
@@ -45,6 +48,7 @@ impl Size {
             let mut sorted: Vec<f64> = self.compared.iter().copied().collect();
             let middle = (sorted.len() - 1) / 2;
             self.cost = Some(*sorted.select_nth_unstable_by(middle, f64::total_cmp).1);
+            self.known.get_or_insert(batch);
         }
     }
 }
@@ -56,19 +60,30 @@ impl Costs {
         self.batches += 1;
         self.rows += rows as u64;
         self.sizes.retain(|_, size| self.batches - size.last <= OLD);
-        let before = self.before.replace((rows, seconds)).filter(|before| before.0 != rows);
-        let cost = before.and_then(|(rows, before)| Some(self.of(rows)? * seconds / before));
         if !self.sizes.values().any(|size| size.cost.is_some()) {
             // Whatever is seen first is the measure of the others.
-            let unit = Size { compared: vec![1.0; KEPT].into(), cost: Some(1.0), ..Size::default() };
+            let known = Some(self.batches);
+            let unit = Size { compared: vec![1.0; KEPT].into(), cost: Some(1.0), known, ..Size::default() };
             (self.sizes, self.pace) = (BTreeMap::from([(rows, unit)]), None);
         }
         let size = self.sizes.entry(rows).or_default();
-        cost.into_iter().for_each(|cost| size.compare(cost));
         (size.last, size.last_rows) = (self.batches, self.rows);
-        if let Some(cost) = size.cost {
+        if let Some(before) = self.before.replace((rows, seconds)).filter(|before| before.0 != rows) {
+            self.compare(before, (rows, seconds));
+        }
+        if let Some(cost) = self.of(rows) {
             let pace = self.pace.unwrap_or(seconds / cost);
             self.pace = Some(pace + PACE * (seconds / cost - pace));
+        }
+    }
+
+    /// Of two batches, rows and seconds, that followed each other: the size that was known first tells about the other.
+    /// Never the other way round: sizes that tell about each other would tell errors on and on, and costs would drift.
+    fn compare(&mut self, one: (usize, f64), other: (usize, f64)) {
+        let known = |(rows, _)| self.sizes.get(&rows).and_then(|size| size.known).unwrap_or(u64::MAX);
+        let (first, second) = if known(one) <= known(other) { (one, other) } else { (other, one) };
+        if let (Some(cost), Some(size)) = (self.of(first.0), self.sizes.get_mut(&second.0)) {
+            size.compare(cost * second.1 / first.1, self.batches);
         }
     }
 
@@ -127,10 +142,10 @@ mod tests {
     fn sizes_compare_by_batches_that_follow_each_other_and_outliers_do_not_count() {
         let mut costs = Costs::default();
         for (turn, slow) in [1, 3, 3, 1, 1, 20].into_iter().enumerate() {
-            assert_eq!(costs.of(1).is_some(), turn >= ENOUGH);
+            assert_eq!(costs.of(1).is_some(), 2 * turn > ENOUGH);
             costs.record(8, 9 * slow * MS);
             costs.record(1, if turn == 0 { 100 * MS } else { 3 * slow * MS });
-            assert!(costs.compares() || turn + 1 < ENOUGH);
+            assert!(costs.compares() || 2 * turn + 1 < ENOUGH);
         }
         assert!((costs.of(8).unwrap() / costs.of(1).unwrap() - 3.0).abs() < 1e-9);
         assert_eq!(costs.of(2), None);
@@ -142,6 +157,27 @@ mod tests {
         assert_eq!((ms(costs.takes(1)), ms(costs.takes(8))), (Some(2), Some(9)));
         (0..100).for_each(|_| costs.record(1, 4 * MS));
         assert_eq!((ms(costs.takes(1)), ms(costs.takes(8))), (Some(4), Some(18)));
+    }
+
+    /// The first batch after one of another size is slower: caches and buffers are for the other.
+    #[test]
+    fn costs_do_not_drift_where_a_change_of_size_costs_something() {
+        let mut costs = Costs::default();
+        let mut record = |rows: u32, ms: f64| costs.record(rows as usize, Duration::from_secs_f64(1e-3 * ms));
+        for turn in 0..200_000 {
+            for rows in [1, 8, 3] {
+                [1.1, 1.0].into_iter().for_each(|slower| record(rows, slower * f64::from(rows)));
+            }
+            if turn % 500 == 0 {
+                record(5, 5.5);
+            }
+        }
+        for rows in [1, 3, 5, 8] {
+            let [cost, one] = [rows, 1].map(|rows| costs.of(rows).unwrap());
+            let (relative, took) = (cost / one / rows as f64, 1e3 * costs.takes(rows).unwrap().as_secs_f64());
+            assert!((0.8..1.25).contains(&relative), "{rows} rows cost {relative} times as much as they should");
+            assert!((0.8..1.25).contains(&(took / rows as f64)), "{rows} rows take {took} ms");
+        }
     }
 
     #[test]

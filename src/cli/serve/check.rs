@@ -56,6 +56,13 @@ fn check_together(settings: &Settings, faults: &mut Faults) {
     fits("--max-rows-per-request", requests.rows_max as u64, "--queue-rows-max", serving.rows_max);
     fits("--body-bytes-max", requests.body_bytes_max as u64, "--in-flight-bytes-max", serving.bytes_max);
     fits("--adapter-bytes-max", store.limits.adapter_bytes_max, "--in-flight-bytes-max", serving.bytes_max);
+    // An engine that only waits for more rows would count as stuck.
+    let (delay, stall) = (serving.batch_delay_max, serving.engine_stall_timeout);
+    if delay > stall / 2 && !stall.is_zero() {
+        let (delay_us, stall_ms) = (delay.as_micros(), stall.as_millis());
+        let problem = format!("{delay_us} \u{b5}s is more than half of --engine-stall-timeout-ms, which is {stall_ms}");
+        faults.add("--max-batch-delay-us", format!("{problem}: lower it or raise --engine-stall-timeout-ms"));
+    }
 }
 
 impl ModelArgs {

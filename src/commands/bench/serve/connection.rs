@@ -47,6 +47,11 @@ impl Connection {
         Ok(head.answer)
     }
 
+    /// Whether it can be used again: the server has not closed it, and no byte came that nobody asked for.
+    pub fn is_open(&self) -> bool {
+        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
     async fn more(&mut self, bytes_max: usize) -> Result<()> {
         if self.buffer.len() >= bytes_max {
             return Err(bad("the answer is too long"));

@@ -91,8 +91,7 @@ impl Target {
         let _place = self.places.acquire().await.ok()?;
         let request = &self.requests[turn % self.requests.len()];
         let exchange = async {
-            let idle = self.idle().pop();
-            let mut connection = match idle {
+            let mut connection = match self.take_idle() {
                 Some(connection) => connection,
                 None => Connection::open(&self.address).await?,
             };
@@ -105,6 +104,11 @@ impl Target {
         timeout(CALL_TIMEOUT, exchange).await.ok()?.ok()
     }
 
+    /// One that is kept and that the server has not closed: it closes those that were idle for long, and that is no failure.
+    fn take_idle(&self) -> Option<Connection> {
+        std::iter::from_fn(|| self.idle().pop()).find(Connection::is_open)
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,4 +117,32 @@ impl Target {
 /// Steps of the progress bar.
 pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_closed_while_it_was_idle_is_no_failure() {
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let target = Target::new(listener.local_addr().expect("bound").to_string(), vec![REQUEST.to_vec()]);
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                stream.read_exact(&mut [0; REQUEST.len()]).await.expect("a request");
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("answered");
+            }
+        });
+        assert_eq!(target.call(0).await, Some(200));
+        while target.idle()[0].is_open() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(target.call(1).await, Some(200));
+        server.await.expect("both were answered");
+    }
 }
