@@ -10,6 +10,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use manylens::adapter::{self, Adapter};
 use manylens::backbone::{self, Activation, Backbone, Shape};
 use manylens::engine::native::{self, Native};
+use manylens::engine::onnx::OnnxSettings;
 use manylens::engine::reference::Reference;
 use manylens::engine::training::{Pass, Perturb, TrainSettings};
 use manylens::engine::{Backend, EngineSettings, Form, Group, Lens};
@@ -74,6 +75,7 @@ fn settings(kernel: &str, threads: usize) -> EngineSettings {
         cache_dir: PathBuf::new(),
         precision: None,
         kernel: Some(kernel.to_owned()),
+        onnx: OnnxSettings::default(),
         threads,
         merge_bytes_max: 1 << 30,
     }
