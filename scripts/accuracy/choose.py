@@ -19,7 +19,9 @@ CANDIDATES = {
     "dropout-0.1": ["--dropout", "0.1"],
     "smoothing-0.1": ["--label-smoothing", "0.1"],
     "fast": ["--consistency", "fast", "--consistency-sigma", "0.5", "--consistency-lambda", "0.1"],
+    "fast-mild": ["--consistency", "fast", "--consistency-sigma", "0.25", "--consistency-lambda", "0.02"],
     "full": ["--consistency", "full", "--consistency-sigma", "0.5", "--consistency-lambda", "0.1"],
+    "full-mild": ["--consistency", "full", "--consistency-sigma", "0.25", "--consistency-lambda", "0.02"],
     "lr-1e-3": ["--lr", "1e-3"],
     "lr-6e-3": ["--lr", "6e-3"],
 }
