@@ -90,6 +90,10 @@ def rows(place):
         yield f"bench, {form}, {place.precisions()[0]}", lambda f=form: bench(
             place, place.precisions()[0], "--onnx-form", f
         )
+    yield "training, losses beside native's", lambda: losses(place)
+    for name, tf32 in (("f32", "false"), ("TF32", "true")):
+        yield f"training step, {name}", lambda t=tf32: training_step(place, t)
+    yield "PyTorch training step", lambda: torch_peer(place, "--train")
     yield "upload while serving", lambda: upload_while_serving(place)
     yield "1,000 adapters resident", lambda: resident(place)
     yield "TensorRT", lambda: tensorrt(place)
@@ -116,8 +120,38 @@ def bench(place, precision, *more):
     return {"results": [{key: row.get(key) for key in keep} for row in report["results"]]}
 
 
-def torch_peer(place):
-    flags = ["--dry-run"] if place.dry_run else []
+def losses(place):
+    """Two epochs on the same pictures and the same seed: what each engine's loss was."""
+    result = {}
+    with tempfile.TemporaryDirectory(prefix="manylens-train-") as folder:
+        listed = training_list(place, Path(folder))
+        for name, engine in (("device", place.engine("f32")), ("native", ("--engine", "native", "--precision", "f32"))):
+            out = Path(folder) / f"{name}.safetensors"
+            place.json("train", "--backbone", place.backbone, "--data", listed, "--out", out, "--epochs", "2", *engine)
+            lines = out.with_suffix(".run").joinpath("log.jsonl").read_text().splitlines()
+            result[name] = [json.loads(line)["train_loss"] for line in lines]
+    return {**result, "largest_difference": max(abs(a - b) for a, b in zip(*result.values()))}
+
+
+def training_list(place, folder):
+    """The labelled pictures as ones to train on."""
+    files = sorted(path for path in place.pictures.rglob("*.png"))
+    lines = [f"{path.resolve()},{path.stem if path.parent == place.pictures else path.parent.name}" for path in files]
+    listed = folder / "train.csv"
+    listed.write_text("path,label,split\n" + "".join(f"{line},train\n" for line in lines))
+    return listed
+
+
+def training_step(place, tf32):
+    sizes = ("vit-ti16", "4", "2") if place.dry_run else ("vit-b16", "32", "20")
+    flags = [flag for pair in zip(("--shape", "--batch", "--rounds"), sizes) for flag in pair]
+    report = place.json("bench", "train", *flags, *place.engine("f32", "--onnx-tf32", tf32))
+    figures = {key: report[key] for key in ("batch", "images_per_second", "p50_ms")}
+    return {"results": [{"form": "training", "tasks": 1, **figures}], "device_memory_mib": device_memory()}
+
+
+def torch_peer(place, *flags):
+    flags = [*flags, "--dry-run"] if place.dry_run else flags
     command = [sys.executable, str(HERE / "torch_peer.py"), *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     if done.returncode:

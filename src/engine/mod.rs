@@ -147,7 +147,7 @@ pub trait Backend: Send + Sync {
     /// A worker that trains, for an engine that can.
     fn trainable(&self, _settings: &TrainSettings) -> Result<Box<dyn Trainable>, EngineError> {
         let engine = self.describe().engine;
-        Err(EngineError::Unavailable(format!("engine {engine} does not train; use --engine native or reference")))
+        Err(EngineError::Unavailable(format!("engine {engine} does not train; use another --engine")))
     }
 }
 

@@ -5,7 +5,7 @@
 use ndarray::Array2;
 
 use super::EngineError;
-use crate::backbone::PositionRule;
+use crate::backbone::{PositionRule, Shape};
 use crate::image::{Pixels, Preprocess};
 use crate::random::{key, mix, normal};
 use crate::vit::{Layer, LinearAt};
@@ -31,6 +31,16 @@ pub struct TrainSettings {
     /// Bytes that activations may keep between forward and backward. An engine that would need more computes the inside
     /// of blocks again in the backward pass; one block at a time is always kept.
     pub memory_bytes_max: usize,
+}
+
+impl TrainSettings {
+    /// Blocks whose whole insides fit into that memory, in elements of so many bytes: two norms, query, key, value,
+    /// attention and the middle of the stream, and the MLP's inside before and after its activation.
+    pub fn blocks_kept(&self, pass: &Pass<'_>, shape: &Shape, element_bytes: usize) -> usize {
+        let (height, width) = pass.pictures[0].size();
+        let values = pass.pictures.len() * shape.tokens(height, width) * (7 * shape.width + 2 * shape.mlp);
+        (self.memory_bytes_max / (values * element_bytes).max(1)).min(shape.depth)
+    }
 }
 
 /// The backward half of an engine, owned by one thread.
@@ -84,6 +94,11 @@ impl Perturb {
             let bits = key(&[self.seed, DROPOUT, place(at), picture as u64, token as u64]);
             KeepRow::new(bits, rate)
         })
+    }
+
+    /// What values of that block are multiplied with that are not dropped.
+    pub fn kept(&self, block: usize) -> f32 {
+        self.dropout.get(block).map_or(1.0, |rate| 1.0 / (1.0 - rate))
     }
 
     /// Whether the adapter's part of that layer is noisy.

@@ -67,10 +67,10 @@ pub fn clip(gradient: &mut [f32], spans: &[Span], norm_max: f32) -> f64 {
 mod tests {
     use super::*;
     use crate::adapter::{Adapter, Layout, Problem};
-    use crate::engine::Backend as _;
     use crate::engine::reference::Reference;
-    use crate::engine::testing::golden;
+    use crate::engine::testing::{golden, onnxruntime, settings};
     use crate::engine::training::{Pass, Perturb, TrainSettings};
+    use crate::engine::{Backend, EngineKind, EngineSettings, open};
     use crate::train::head::Head;
     use crate::train::loss::Loss;
     use crate::train::parameters::Places;
@@ -80,13 +80,25 @@ mod tests {
         [&adapter.rescale[..], &adapter.head.weight, &adapter.head.bias].concat()
     }
 
-    /// Parameters, gradient and loss of the golden task go through head, loss and engine as in training.
     #[test]
     fn five_steps_are_pytorchs() {
         let (backbone, weights) = golden::backbone();
+        five_steps(&Reference::<f64>::new(backbone, weights, 0));
+    }
+
+    #[test]
+    fn five_steps_of_the_graphs_are_pytorchs() {
+        let Some(library) = onnxruntime::newest() else { return };
+        let (backbone, weights) = golden::backbone();
+        let settings = EngineSettings { onnxruntime_lib: Some(library), ..settings() };
+        five_steps(&*open(EngineKind::Onnx, backbone, weights, &settings).expect("the engine opens"));
+    }
+
+    /// Parameters, gradient and loss of the golden task go through head, loss and engine as in training.
+    fn five_steps(backend: &dyn Backend) {
+        let (backbone, _) = golden::backbone();
         let (adapter, layout) = (golden::adapters(&backbone).remove(0), Layout::of(&backbone.shape));
-        let reference = Reference::<f64>::new(backbone.clone(), weights, 0);
-        let mut engine = reference.trainable(&TrainSettings { memory_bytes_max: usize::MAX }).expect("it trains");
+        let mut engine = backend.trainable(&TrainSettings { memory_bytes_max: usize::MAX }).expect("it trains");
         let (pictures, labels) = (golden::forward().0, golden::labels());
         let (pictures, labels): (Vec<_>, Vec<_>) = (pictures.iter().collect(), labels.chunks(1).collect());
         let places = Places::new(&layout, 5, adapter.head.features());

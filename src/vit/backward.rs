@@ -26,6 +26,11 @@ pub trait Gradients: Ops {
     fn attend_backward(&mut self, qkv: Self::Qkv, attended: Self::Act, d: Self::Act) -> Self::Qkv;
     /// Through the three linears of `x` in front of attention.
     fn qkv_backward(&mut self, x: &Self::Act, d: Self::Qkv, block: usize) -> Self::Act;
+    /// `x`, from which the inside of a block is computed again, not before `d` is known. Only what does not compute at
+    /// once has to do something for it.
+    fn not_before(&mut self, x: Self::Act, _d: &Self::Act) -> Self::Act {
+        x
+    }
     /// Through the SSF of the patch embedding.
     fn embed_backward(&mut self, pictures: &Self::Pictures, d: Self::Act);
 }
@@ -59,7 +64,14 @@ pub fn gradient<G: Gradients>(
     let mut d = ops.norm_backward(&x, d, NormAt::Final, None);
     drop(x);
     for (block, (x, inside)) in tapes.into_iter().enumerate().rev() {
-        let inside = inside.unwrap_or_else(|| forward_block(ops, block, &x).1);
+        let (x, inside) = match inside {
+            Some(inside) => (x, inside),
+            None => {
+                let x = ops.not_before(x, &d);
+                let inside = forward_block(ops, block, &x).1;
+                (x, inside)
+            }
+        };
         d = backward_block(ops, block, &x, inside, d);
     }
     ops.embed_backward(pictures, d);

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod onnx;
 mod tune;
 
 use std::fs;

@@ -105,6 +105,7 @@ macro_rules! training_contract {
 
 training_contract!(training_reference_f32, reference::<f32>(Tolerance::F32));
 training_contract!(training_reference_f64, reference::<f64>(Tolerance::F64));
+training_contract!(training_onnx, onnx());
 training_contract!(training_native_bf16, native("avx512-bf16", Tolerance::BF16));
 training_contract!(training_native_avx512, native("avx512", Tolerance::F32));
 training_contract!(training_native_avx2, native("avx2", Tolerance::F32));

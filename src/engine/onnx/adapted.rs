@@ -29,6 +29,11 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// The same for norms and linears.
+    pub fn of(values: HashMap<usize, Value>) -> Self {
+        Self { wide: values.clone(), narrow: values }
+    }
+
     fn wide(&self, start: usize) -> Value {
         self.wide[&start].clone()
     }
@@ -41,8 +46,13 @@ impl Segments {
 impl<C: Constants> Writer<'_, C> {
     /// Adds the input `adapter` `[P]`.
     pub fn adapt_by_vector(&mut self) {
-        let vector = self.graph.input("adapter", Element::F32, &[Axis::Fixed(self.layout.len())]);
+        let vector = self.vector();
         self.adapted = Adapted::Vector(self.segments(&vector));
+    }
+
+    /// The input `adapter` `[P]`.
+    pub(super) fn vector(&mut self) -> Value {
+        self.graph.input("adapter", Element::F32, &[Axis::Fixed(self.layout.len())])
     }
 
     /// Adds the inputs `adapters` `[slots, P]` and `slots` `[rows]`: which of them each row has.
@@ -61,7 +71,8 @@ impl<C: Constants> Writer<'_, C> {
         Segments { wide, narrow }
     }
 
-    fn split(&mut self, vectors: &Value, suffix: &str) -> HashMap<usize, Value> {
+    /// The segments by their place, each a value of its name and that suffix.
+    pub(super) fn split(&mut self, vectors: &Value, suffix: &str) -> HashMap<usize, Value> {
         let segments = self.layout.segments();
         let parts = segments.iter().map(|s| (format!("{}{suffix}", s.name), s.range.len()));
         let values = self.graph.split(vectors, parts);
@@ -94,19 +105,24 @@ impl<C: Constants> Writer<'_, C> {
         [weight, bias]: &[Value; 2],
         [scale_in, scale_out, shift]: &[Value; 3],
     ) -> [Value; 2] {
+        let weight = self.rescaled_weight(x, weight, [scale_in, scale_out]);
+        let bias = self.graph.op("Add", &[bias, shift], &[]);
+        [weight, bias]
+    }
+
+    /// W * (1 + scale_out ⊗ scale_in), computed when `x` is known.
+    pub(super) fn rescaled_weight(&mut self, x: &Value, weight: &Value, [scale_in, scale_out]: [&Value; 2]) -> Value {
         let one = self.narrow_scalar("unscaled", 1.0);
         let axis = self.one_after(x);
         let scale_out = self.graph.op("Unsqueeze", &[scale_out, &axis], &[]);
         let outer = self.graph.op("Mul", &[&scale_out, scale_in], &[]);
         let factor = self.graph.op("Add", &[&outer, &one], &[]);
-        let weight = self.graph.op("Mul", &[weight, &factor], &[]);
-        let bias = self.graph.op("Add", &[bias, shift], &[]);
-        [weight, bias]
+        self.graph.op("Mul", &[weight, &factor], &[])
     }
 
     /// The number 1, known when `x` is. The runtime orders nodes by what they need: weights that need the number are
     /// rescaled when their layer's turn comes and freed after it, else all would be rescaled, and kept, at the start.
-    fn one_after(&mut self, x: &Value) -> Value {
+    pub(super) fn one_after(&mut self, x: &Value) -> Value {
         let count = self.graph.op("Shape", &[x], &[("start", Int(0)), ("end", Int(1))]);
         self.graph.op("Div", &[&count, &count], &[])
     }
@@ -127,7 +143,7 @@ impl<C: Constants> Writer<'_, C> {
         let scaled = self.flatten(&scaled, inputs);
         let stacked = self.graph.op("Concat", &[x, &scaled], &[("axis", Int(0))]);
         let products = self.graph.op("Gemm", &[&stacked, weight], &[("transB", Int(1))]);
-        let [plain, change] = self.graph.halve(&products);
+        let [plain, change] = self.graph.halve(&products, 0);
         let bias = self.graph.op("Add", &[bias, shift], &[]);
         let change = self.times_row(&change, scale_out);
         let plain = self.tokens(&plain);
@@ -138,7 +154,7 @@ impl<C: Constants> Writer<'_, C> {
     }
 
     /// `[rows, tokens, features]` of `x` `[rows * tokens, features]` times a vector `[rows, features]`.
-    fn times_row(&mut self, x: &Value, vectors: &Value) -> Value {
+    pub(super) fn times_row(&mut self, x: &Value, vectors: &Value) -> Value {
         let x = self.tokens(x);
         let vectors = self.across_tokens(vectors);
         self.graph.op("Mul", &[&x, &vectors], &[])

@@ -2,7 +2,8 @@
 //!
 //! One copy of the weights is in memory: a canonical file in the cache folder that the runtime maps. A graph takes
 //! adapters in one of three ways: one flat vector for all rows, from which the rescaled weights are computed inside;
-//! a table of adapters and each row's place in it; or merged into weights of a session's own.
+//! a table of adapters and each row's place in it; or merged into weights of a session's own. It trains as well: see
+//! [`train`].
 #![deny(unsafe_code)]
 
 mod adapted;
@@ -23,6 +24,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod train;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +37,7 @@ pub use settings::{BatchForm, OnnxSettings, Provider, ProviderOptions};
 
 use super::budget::{Budget, Reservation};
 use super::device::DeviceMeter;
+use super::training::{TrainSettings, Trainable};
 use super::{Backend, Description, Engine, EngineError, EngineSettings, Form, Lens, Precision, merge};
 use crate::adapter::{Adapter, Layout};
 use crate::backbone::{Backbone, PositionTables, Shape, Weights};
@@ -46,6 +49,7 @@ use model::{Adaptation, Answer, Given, Kind};
 use plan::Limits;
 use run::{AdaptedBy, Call};
 use session::{Options, Packing, Runtime, Session};
+use train::Trainer;
 use worker::Worker;
 
 /// Rows of the largest run that is filled up.
@@ -182,6 +186,10 @@ impl Backend for Onnx {
     fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
         Ok(Box::new(Worker::start(self.shared.clone())?))
     }
+
+    fn trainable(&self, settings: &TrainSettings) -> Result<Box<dyn Trainable>, EngineError> {
+        Ok(Box::new(Trainer::new(self.shared.clone(), *settings)?))
+    }
 }
 
 impl Shared {
@@ -195,12 +203,16 @@ impl Shared {
     }
 
     fn kind(&self, adaptation: Adaptation, given: Given) -> Kind {
-        let dialect = match self.settings.provider {
+        let (element, dialect) = (element(self.precision), self.dialect());
+        Kind { adaptation, given, answer: Answer::Features, element, dialect }
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self.settings.provider {
             Provider::Cpu | Provider::Cuda => Dialect::Fused,
             // It compiles standard operators, and would leave others to the next provider.
             Provider::Tensorrt => Dialect::Plain,
-        };
-        Kind { adaptation, given, answer: Answer::Features, element: element(self.precision), dialect }
+        }
     }
 
     /// How pictures of bytes are given to the graphs that all tasks share. A processor that runs group after group has

@@ -104,7 +104,7 @@ pub fn serving<C: Constants>(shape: &Shape, layout: &Layout, constants: &C, kind
     writer.graph.finish()
 }
 
-fn pictures(graph: &mut Graph, shape: &Shape, given: Given) -> Pictures {
+pub(super) fn pictures(graph: &mut Graph, shape: &Shape, given: Given) -> Pictures {
     let (rows, patches) = (Axis::Named("rows"), Axis::Named("patches"));
     let axes = [rows, patches, Axis::Fixed(shape.patch_values())];
     let patches_in = match given {

@@ -62,7 +62,7 @@ pub struct Writer<'a, C> {
     element: Element,
     pub(super) adapted: Adapted,
     /// `[rows, tokens, -1]` as the graph computes it.
-    token_shape: Option<Value>,
+    pub(super) token_shape: Option<Value>,
 }
 
 impl<'a, C: Constants> Writer<'a, C> {
@@ -127,7 +127,7 @@ impl<'a, C: Constants> Writer<'a, C> {
         self.graph.op("Expand", &[constant, &shape], &[])
     }
 
-    fn activate(&mut self, x: &Value) -> Value {
+    pub(super) fn activate(&mut self, x: &Value) -> Value {
         match (self.shape.activation, self.dialect) {
             (Activation::Gelu, Dialect::Fused) => self.graph.contrib("Gelu", &[x], &[]),
             (activation, _) => {
@@ -138,7 +138,7 @@ impl<'a, C: Constants> Writer<'a, C> {
         }
     }
 
-    fn scalar(&mut self, name: &str, value: f32) -> Value {
+    pub(super) fn scalar(&mut self, name: &str, value: f32) -> Value {
         let name = format!("{}.{name}", self.graph.place());
         self.graph.number(&name, Element::F32, value)
     }

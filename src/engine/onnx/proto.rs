@@ -170,3 +170,9 @@ pub enum Dimension {
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
+
+/// The model in such a file.
+#[cfg(test)]
+pub fn decode(bytes: &[u8]) -> ModelProto {
+    ModelProto::decode(bytes).expect("a model")
+}

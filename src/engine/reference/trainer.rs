@@ -33,15 +33,6 @@ impl<T: Real> Trainer<T> {
         };
         (network, shared.pictures(pass.preprocess, pass.position_rule, pass.pictures))
     }
-
-    /// Blocks whose insides fit into the memory.
-    fn kept(&self, pass: &Pass<'_>) -> usize {
-        let shape = &self.shared.backbone.shape;
-        let (height, width) = pass.pictures[0].size();
-        // Two norms, q, k, v, attention, the middle of the stream; the MLP's inside before and after its activation.
-        let values = pass.pictures.len() * shape.tokens(height, width) * (7 * shape.width + 2 * shape.mlp);
-        self.settings.memory_bytes_max / (values * size_of::<T>()).max(1)
-    }
 }
 
 impl<T: Real> Trainable for Trainer<T> {
@@ -56,8 +47,10 @@ impl<T: Real> Trainable for Trainer<T> {
         loss: &mut dyn FnMut(&Array2<f32>) -> Array2<f32>,
     ) -> Result<Vec<f32>, EngineError> {
         let (mut network, pictures) = self.bind(pass);
+        let shape = &self.shared.backbone.shape;
+        let kept = self.settings.blocks_kept(pass, shape, size_of::<T>());
         let loss = |features: &Array2<T>| loss(&features.mapv(Real::f32)).mapv(|d| T::of(f64::from(d)));
-        vit::gradient(&mut network, self.shared.backbone.shape.depth, self.kept(pass), &pictures, loss);
+        vit::gradient(&mut network, shape.depth, kept, &pictures, loss);
         Ok(network.gradient.iter().map(|&g| g.f32()).collect())
     }
 }

@@ -1,9 +1,11 @@
 //! ONNX Runtime itself; the only room that names `ort`.
 
 mod bound;
+mod kept;
 mod provider;
 mod table;
 
+pub use kept::{Kept, Stage};
 pub use table::Table;
 
 use std::path::{Path, PathBuf};
@@ -67,6 +69,11 @@ impl Runtime {
     /// The library's file.
     pub fn library(&self) -> &Path {
         &self.library
+    }
+
+    /// Of the pool that all sessions share.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The library's release, e.g. `1.32.0`.
