@@ -1,5 +1,6 @@
 use std::str::FromStr;
 
+use super::consistency::{Consistency, Mode};
 use super::recipe::{ClassWeight, FitOn, Method, Recipe, Sampler, SelectBy};
 use super::schedule::Schedule;
 use crate::adapter::Pooling;
@@ -62,8 +63,7 @@ impl Preset {
     /// Epochs, cool-down not counted.
     pub fn epochs(self) -> usize {
         match self {
-            Self::Default => 30,
-            Self::Reference => 20,
+            Self::Default | Self::Reference => 20,
             Self::Vtab(_) => 100,
             Self::Fgvc => 50,
         }
@@ -98,7 +98,7 @@ impl Preset {
         };
         match self {
             Self::Reference => base,
-            Self::Default => Recipe { dropout: 0.1, fit_on: FitOn::Train, ..base },
+            Self::Default => Recipe { consistency: Some(Consistency::of(Mode::Fast)), fit_on: FitOn::Train, ..base },
             Self::Vtab(VtabTask { learning_rate, weight_decay, dropout, flip }) => {
                 Recipe { learning_rate, weight_decay, dropout, flip, schedule: published(epochs / 10), ..base }
             }

@@ -65,16 +65,17 @@ pub struct RecipeArgs {
     #[arg(long, value_parser = named(Method::NAMED))]
     method: Option<Method>,
 
-    /// Draw logits under noise together (PACE): `full` takes twice the time, `fast` no extra time
+    /// Draw logits under noise together (PACE): full takes twice the time, fast no extra time [default: the recipe's;
+    /// default has fast, the others none]
     #[arg(long, value_parser = named(&MODES))]
-    consistency: Option<Mode>,
+    consistency: Option<Drawn>,
 
     /// How much the logits' difference counts
-    #[arg(long, value_name = "LAMBDA", default_value_t = 1.0, requires = "consistency")]
+    #[arg(long, value_name = "LAMBDA", default_value_t = Consistency::of(Mode::Fast).lambda, requires = "consistency")]
     consistency_lambda: f32,
 
     /// Standard deviation of the noise in the block where it is largest
-    #[arg(long, value_name = "SIGMA", default_value_t = 0.5, requires = "consistency")]
+    #[arg(long, value_name = "SIGMA", default_value_t = Consistency::of(Mode::Fast).sigma, requires = "consistency")]
     consistency_sigma: f32,
 
     /// Fit on the training split and choose the best epoch on the validation split, or fit on both and take the last
@@ -89,6 +90,9 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
+
+/// What `--consistency` says; clap takes an `Option` that is spelled out for a value that may be left out.
+type Drawn = Option<Mode>;
 
 /// What `--class-weight` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +121,12 @@ impl RecipeArgs {
         set(&mut recipe.select_by, self.select_by);
         recipe.seed = self.seed;
         let (lambda, sigma) = (self.consistency_lambda, self.consistency_sigma);
-        recipe.consistency = self.consistency.map(|mode| Consistency { mode, lambda, sigma }).or(recipe.consistency);
+        match self.consistency {
+            Some(mode) => recipe.consistency = mode.map(|mode| Consistency { mode, lambda, sigma }),
+            // A head alone has nothing that noise could act on; who asks for both is told.
+            None if recipe.method == Method::Linear => recipe.consistency = None,
+            None => {}
+        }
         let file = match self.class_weight {
             Some(Weights::File(path)) => Some(path),
             Some(Weights::Balanced) => {
@@ -140,7 +149,7 @@ fn set<T>(field: &mut T, given: Option<T>) {
     }
 }
 
-const MODES: [(&str, Mode); 2] = [("full", Mode::Full), ("fast", Mode::Fast)];
+const MODES: [(&str, Drawn); 3] = [("none", None), ("full", Some(Mode::Full)), ("fast", Some(Mode::Fast))];
 
 fn class_weight(text: &str) -> Result<Weights, String> {
     match text {
@@ -189,6 +198,20 @@ mod tests {
         assert_eq!(typed("train --recipe reference").0.fit_on, FitOn::All);
         assert_eq!(typed("train --recipe reference --select-by auroc").0.fit_on, FitOn::Train);
         assert_eq!(typed("train --fit-on all --select-by auroc").0.fit_on, FitOn::All);
+    }
+
+    #[test]
+    fn consistency_is_the_recipes_unless_it_is_given() {
+        let consistency = |line: &str| typed(line).0.consistency;
+        assert_eq!(consistency("train"), Some(Consistency::of(Mode::Fast)));
+        assert_eq!(consistency("train --consistency none"), None);
+        assert_eq!(consistency("train --method linear"), None);
+        assert!(!typed("train --method linear --consistency full").0.faults().is_empty());
+        assert_eq!(consistency("train --recipe reference"), None);
+        assert_eq!(
+            consistency("train --recipe reference --consistency full --consistency-sigma 0.5"),
+            Some(Consistency { sigma: 0.5, ..Consistency::of(Mode::Full) })
+        );
     }
 
     #[test]
