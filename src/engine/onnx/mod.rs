@@ -2,8 +2,8 @@
 //!
 //! One copy of the weights is in memory: a canonical file in the cache folder that the runtime maps. A graph takes
 //! adapters in one of three ways: one flat vector for all rows, from which the rescaled weights are computed inside;
-//! a table of adapters and each row's place in it; or merged into weights of a session's own. It trains as well: see
-//! [`train`].
+//! a table of adapters and each row's place in it; or merged into weights of a session's own. It trains as well
+//! (`train`).
 #![deny(unsafe_code)]
 
 mod adapted;
