@@ -6,6 +6,9 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[macro_use]
+mod out;
+
 pub mod adapter;
 pub mod app;
 pub mod archive;

@@ -54,6 +54,7 @@ pub fn main() -> ExitCode {
     let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command.run(&command, &matches) {
+        Ok(_) if crate::out::failed() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             eprintln!("manylens: {error}");

@@ -123,14 +123,16 @@ fn epoch<W: Watch>(
     Ok(End::Complete)
 }
 
-/// Moves on to the next epoch and remembers the best one; of equals the first.
+/// Moves on to the next epoch and remembers the best one; of equals the one of the smallest validation loss, so that an
+/// epoch of warm-up that changed nothing wins over none that learnt.
 fn close(job: &Job, state: &mut State, validation: Option<super::score::Scores>) -> EpochRecord {
     let at = &mut state.at;
     #[expect(clippy::cast_precision_loss, reason = "pictures of an epoch are far fewer than 2^52")]
     let train_loss = at.loss_sum / at.pictures as f64;
     let learning_rate = job.recipe.schedule.rate(at.epoch, job.recipe.learning_rate);
     let record = EpochRecord { epoch: at.epoch, learning_rate, train_loss, validation };
-    let measure = |record: &EpochRecord| record.validation.map(|scores| scores.selected(job.recipe.select_by));
+    let measure =
+        |record: &EpochRecord| record.validation.map(|scores| (scores.selected(job.recipe.select_by), -scores.loss));
     let best = at.best_epoch.and_then(|best| at.history.get(best)).and_then(measure);
     if measure(&record).is_some_and(|found| best.is_none_or(|best| found > best)) {
         at.best_epoch = Some(at.epoch);
@@ -259,9 +261,10 @@ mod tests {
         let job = testing::job(|_| ());
         let mut state = State::initial(&job);
         let (_, Follow { records, .. }) = run(&job, &mut state, None);
-        let accuracy = |record: &EpochRecord| record.validation.expect("there is a split").accuracy;
-        let best = records.iter().map(accuracy).fold(0.0, f64::max);
-        let first = records.iter().position(|record| accuracy(record) == best);
+        let scores = |record: &EpochRecord| record.validation.expect("there is a split");
+        let best = records.iter().map(|record| scores(record).accuracy).fold(0.0, f64::max);
+        let of_best = records.iter().enumerate().filter(|(_, record)| scores(record).accuracy == best);
+        let first = of_best.min_by(|(_, a), (_, b)| scores(a).loss.total_cmp(&scores(b).loss)).map(|(epoch, _)| epoch);
         assert_eq!(state.at.best_epoch, first);
         assert_eq!(state.at.history, records);
         assert_eq!(state.best == state.parameters, first == Some(records.len() - 1));

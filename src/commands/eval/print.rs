@@ -54,10 +54,26 @@ fn fitted(fits: &Fits) -> Vec<String> {
         lines.push(format!("temperature {temperature:.4} (on {} validation pictures)", fits.pictures));
     }
     let point = |Fitted { label, threshold, precision, recall, .. }: &Fitted| {
-        let of = label.as_ref().map_or("abstain below".to_owned(), |label| format!("{}: threshold", printable(label)));
-        format!("{of} {threshold:.4}: precision {}, recall {} on validation", share(precision), share(recall))
+        let [precision, recall] = [precision, recall].map(share);
+        match label {
+            Some(label) => {
+                format!(
+                    "{}: threshold {threshold:.4}: precision {precision}, recall {recall} on validation",
+                    printable(label)
+                )
+            }
+            None => format!(
+                "abstain below {threshold:.4}: {precision} of answers are right, {recall} of right answers stay, on validation"
+            ),
+        }
     };
     lines.extend(fits.operating_points.iter().map(point));
+    if fits.operating_points.iter().any(|point| point.label.is_some()) {
+        lines.push(
+            "every class at or above its threshold is answered now (0.5 where none was fitted): several, or none, may be"
+                .to_owned(),
+        );
+    }
     lines
 }
 

@@ -28,7 +28,7 @@ use crate::engine::training::TrainSettings;
 use crate::engine::{self, Backend, EngineKind, EngineSettings};
 use crate::hash::content_hash;
 use crate::train::run::{RunFolder, Start};
-use crate::train::{End, Job, Preset, Recipe, State, fit};
+use crate::train::{End, FitOn, Job, Preset, Recipe, State, fit};
 pub use error::Error;
 use follow::Follow;
 use inputs::Inputs;
@@ -142,7 +142,12 @@ fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
     for label in job.empty_classes() {
         eprintln!("no picture to fit on is of class {label:?}: the adapter will hardly ever answer with it");
     }
-    if args.start == Start::Resume && state.at.epoch + state.at.step > 0 {
+    if validation == 0 && job.recipe.fit_on == FitOn::Train {
+        eprintln!("nothing to select on: the last epoch is taken. Is every class, or all of it, one group?");
+    }
+    if args.start == Start::Resume && state.at.epoch == job.recipe.schedule.total() {
+        eprintln!("all epochs are done: what is left is the report and the adapter");
+    } else if args.start == Start::Resume && state.at.epoch + state.at.step > 0 {
         eprintln!("going on in epoch {} after step {}", state.at.epoch + 1, state.at.step);
     }
 }

@@ -94,13 +94,16 @@ fn draw(
         let drawn = axes.draw_series(line).map_err(|error| error.to_string())?;
         drawn.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
     }
-    let legend = axes
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(TRANSPARENT)
-        .draw();
-    legend.map_err(|error| error.to_string())?;
+    // One line is named by its axis, and a legend would lie on its end.
+    if lines.len() > 1 {
+        let legend = axes
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.85))
+            .border_style(TRANSPARENT)
+            .draw();
+        legend.map_err(|error| error.to_string())?;
+    }
     area.present().map_err(|error| error.to_string())?;
     Ok(())
 }
