@@ -115,11 +115,15 @@ mod tests {
     #[test]
     fn lines_have_names_and_what_is_not_finite_is_left_out() {
         let points = vec![(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)];
-        let chart = |points| Chart { x: "epoch", y: "loss", lines: vec![Line { name: "a < b", points }] };
+        let line = |name, points| Line { name, points };
+        let chart = |points| Chart { x: "epoch", y: "loss", lines: vec![line("a < b", points), line("c", Vec::new())] };
         let text = svg(&chart(points)).expect("a chart");
         assert!(text.starts_with("<svg") && text.contains("a &lt; b") && !text.contains("NaN"), "{text}");
         assert_eq!(text.matches("<circle").count(), 2);
         assert_eq!(svg(&chart(vec![(0.0, f64::INFINITY)])), None);
+        let alone =
+            svg(&Chart { x: "epoch", y: "loss", lines: vec![line("a < b", vec![(0.0, 1.0)])] }).expect("a chart");
+        assert!(!alone.contains("a &lt; b"), "its axis names it");
     }
 
     #[test]
