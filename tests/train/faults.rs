@@ -55,6 +55,14 @@ fn a_run_that_diverges_keeps_what_it_had() {
 }
 
 #[test]
+fn a_run_that_led_away_from_the_data_is_doubted() {
+    let bench = Bench::new("native");
+    let output = bench.train_on(&[], "far.safetensors", &["--lr", "1e4", "--epochs", "3"]).output().expect("it runs");
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("larger loss than it began with"), "{said}");
+}
+
+#[test]
 fn several_labels_a_picture_train_alike_and_are_checked_alike() {
     let bench = Bench::new("native");
     bench.write("several.csv", SEVERAL);

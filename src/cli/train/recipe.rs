@@ -18,11 +18,11 @@ pub struct RecipeArgs {
     epochs: Option<usize>,
 
     /// Peak of the learning rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     lr: Option<f64>,
 
     /// Decay towards 0 of the scales of linears, the patch embedding's scale and shift, and the head's weight
-    #[arg(long, value_name = "DECAY")]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
 
     /// Dropout of the last block; it grows from 0 at the first one
@@ -212,6 +212,11 @@ mod tests {
             consistency("train --recipe reference --consistency full --consistency-sigma 0.5"),
             Some(Consistency { sigma: 0.5, ..Consistency::of(Mode::Full) })
         );
+    }
+
+    #[test]
+    fn a_negative_rate_is_a_fault_and_no_flag() {
+        assert_eq!(typed("train --lr -1 --weight-decay -2").0.faults().len(), 2);
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
     let title = args.out.file_name().unwrap_or_default().to_string_lossy();
     let trained = Trained { title: &title, settings: &settings, job: &job, state: &state, weights: &weights };
     folder.report(&trained.html(&mut *engine)?)?;
+    doubt(&state);
     let outcome = Outcome::new(&job, &state);
     let bytes = write(args, &job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
     let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
@@ -149,6 +150,16 @@ fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
         eprintln!("all epochs are done: what is left is the report and the adapter");
     } else if args.start == Start::Resume && state.at.epoch + state.at.step > 0 {
         eprintln!("going on in epoch {} after step {}", state.at.epoch + 1, state.at.step);
+    }
+}
+
+/// Says so where training led away from the data: numbers stayed finite, and the adapter is worth nothing.
+fn doubt(state: &State) {
+    let [first, last] = [state.at.history.first(), state.at.history.last()].map(|record| record.map(|r| r.train_loss));
+    if let (Some(first), Some(last)) = (first, last)
+        && last > first
+    {
+        eprintln!("training ended with a larger loss than it began with, {last:.4} after {first:.4}: lower --lr");
     }
 }
 

@@ -66,8 +66,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     print(args, &tried);
     let adapter = winner.ok_or(Error::AllDiverged)?;
     let write = |source| Error::Write { path: args.train.out.clone(), source };
-    let bytes = std::fs::read(adapter).map_err(write)?;
+    let bytes = std::fs::read(&adapter).map_err(write)?;
     replace(&args.train.out, &bytes).map_err(|error| write(error.source))?;
+    eprintln!("{} is the best trial's adapter, {}", args.train.out.display(), adapter.display());
     if let Some(publish) = &args.train.publish {
         let published = publish.send(&bytes)?;
         eprintln!("published as version {} of task {}", published.version, published.task);
