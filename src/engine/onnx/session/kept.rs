@@ -10,7 +10,6 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 use super::bound::Memory;
 use super::{Input, Options, Runtime, Session, Values, failed, matrix};
 use crate::engine::EngineError;
-use crate::engine::device::Direction;
 
 /// Tensors by their names.
 #[derive(Default)]
@@ -36,11 +35,7 @@ impl Stage {
         let takes = |name: &str| self.session.session.inputs().iter().any(|input| input.name() == name);
         let inputs: Vec<_> = inputs.iter().filter(|input| takes(input.name)).collect();
         let (answer, kept) = self.bind_and_run(&inputs, kept).map_err(failed("running the graph in ONNX Runtime"))?;
-        if self.session.copies {
-            let meter = &self.session.meter;
-            meter.copied(Direction::ToDevice, inputs.iter().map(|input| input.values.copied_bytes()).sum());
-            meter.copied(Direction::ToHost, size_of::<f32>() * answer.len());
-        }
+        self.session.count_copies(inputs, &answer);
         Ok((answer, kept))
     }
 

@@ -215,17 +215,23 @@ impl Session {
 
     /// Runs the graph; answers with its only output, whose last axis is the matrix's columns.
     pub fn run(&mut self, inputs: &[Input<'_>]) -> Result<Array2<f32>, EngineError> {
-        let Self { session, bindings, meter, copies, _weights } = self;
+        let Self { session, bindings, meter, .. } = self;
         let answer = match bindings {
             None => run_once(session, inputs, meter),
             Some((bindings, memory)) => bindings.run(session, memory, inputs),
         };
         let answer = answer.map_err(failed("running the graph in ONNX Runtime"))?;
-        if *copies {
-            meter.copied(Direction::ToDevice, inputs.iter().map(|input| input.values.copied_bytes()).sum());
-            meter.copied(Direction::ToHost, size_of::<f32>() * answer.len());
-        }
+        self.count_copies(inputs, &answer);
         Ok(answer)
+    }
+
+    /// Counts what a run moved to the device and back.
+    fn count_copies<'a>(&self, inputs: impl IntoIterator<Item = &'a Input<'a>>, answer: &Array2<f32>) {
+        if self.copies {
+            let bytes = inputs.into_iter().map(|input| input.values.copied_bytes()).sum();
+            self.meter.copied(Direction::ToDevice, bytes);
+            self.meter.copied(Direction::ToHost, size_of::<f32>() * answer.len());
+        }
     }
 }
 
