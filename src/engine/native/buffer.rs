@@ -15,9 +15,17 @@ pub fn lines(bytes: usize) -> Vec<Line> {
     vec![Line([0; 16]); bytes.div_ceil(LINE) + 1]
 }
 
-/// Values from row to row: whole lines of floats, so that every row begins at a vector.
-pub fn pitch(columns: usize) -> usize {
+/// Columns up to whole lines of floats, and so to whole vectors.
+pub fn padded(columns: usize) -> usize {
     columns.next_multiple_of(LINE / size_of::<f32>())
+}
+
+/// Values from row to row of a matrix: an odd number of lines of bf16. Were it even, as the widths of networks are, the
+/// rows of a tile would share a few sets of the cache, and evict each other.
+pub fn pitch(columns: usize) -> usize {
+    const LINE_BF16: usize = LINE / size_of::<u16>();
+    let lines = columns.div_ceil(LINE_BF16);
+    (lines + usize::from(lines.is_multiple_of(2))) * LINE_BF16
 }
 
 /// Buffers that wait to be used again.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::head::{Head, Left, Right, divide, total};
 use super::{element_size, mask, row_bytes, scale, softmax, weights_as_left};
 use crate::backbone::Shape;
-use crate::engine::native::buffer::{LINE, Line, Matrix, Target, pitch};
+use crate::engine::native::buffer::{LINE, Line, Matrix, Target, padded};
 use crate::engine::native::claims::Claims;
 use crate::engine::native::kernel::Kernel;
 use crate::engine::native::team::Team;
@@ -42,8 +42,8 @@ pub fn run(
 
 /// Bytes of five packed heads, of what passes by with a block of queries, and of two transposed squares.
 fn sizes(kernel: &Kernel, shape: &Shape, tokens: usize) -> [usize; 13] {
-    let head = pitch(shape.head_size());
-    let padded = pitch(tokens) + kernel.columns();
+    let head = padded(shape.head_size());
+    let padded = padded(tokens) + kernel.columns();
     let square = padded * pitch_words(kernel, tokens);
     let (packed, floats, out) = (padded * head, QUERIES * padded, padded * head);
     let sizes = [packed, packed, packed, packed, packed, padded, floats, floats, floats, floats, square, square, out];

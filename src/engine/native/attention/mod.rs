@@ -6,7 +6,7 @@ mod head;
 
 use std::ops::Range;
 
-use super::buffer::{Matrix, Target, pitch};
+use super::buffer::{Matrix, Target, padded};
 use super::claims::Claims;
 use super::kernel::Kernel;
 use super::team::Team;
@@ -44,8 +44,8 @@ pub fn run(team: &mut Team, shape: &Shape, qkv: &Matrix, column: usize, pictures
 
 /// Bytes of each part of a thread's scratch.
 fn sizes(kernel: &Kernel, shape: &Shape, tokens: usize) -> [usize; 6] {
-    let head = pitch(shape.head_size());
-    let padded = pitch(tokens) + kernel.columns();
+    let head = padded(shape.head_size());
+    let padded = padded(tokens) + kernel.columns();
     [padded * head, padded * head, padded, QUERIES * padded, QUERIES * padded, QUERIES * head]
         .map(|values| values * size_of::<f32>())
 }

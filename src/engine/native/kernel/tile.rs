@@ -3,6 +3,7 @@
 use super::math;
 use super::simd::Simd;
 use crate::backbone::Activation;
+use crate::engine::native::buffer::LINE;
 
 /// What becomes of a tile's sums. Pitches are in elements of the target.
 #[derive(Clone, Copy)]
@@ -56,16 +57,21 @@ const UNROLL: usize = 4;
 #[inline(always)]
 pub unsafe fn tile<S: Simd, const R: usize, const V: usize>(t: &Tile) {
     let mut sums = [[S::splat(0.0); V]; R];
-    prefetch_target::<S, R, V>(t);
     let (mut left, mut right, mut next) = (t.left, t.right, t.next);
-    for _ in 0..t.words / UNROLL {
-        prefetch_far(next);
-        next = next.wrapping_add(64);
-        for word in 0..UNROLL {
-            step::<S, R, V>(&mut sums, left.add(word), t.left_pitch, right.add(word * V * S::LANES));
+    let (turns, mut done) = (t.words / UNROLL, 0);
+    for row in 0..R {
+        prefetch_row::<S, V>(t, row);
+        let until = turns * (row + 1) / R;
+        for _ in done..until {
+            prefetch_far(next);
+            next = next.wrapping_add(LINE);
+            for word in 0..UNROLL {
+                step::<S, R, V>(&mut sums, left.add(word), t.left_pitch, right.add(word * V * S::LANES));
+            }
+            left = left.add(UNROLL);
+            right = right.add(UNROLL * V * S::LANES);
         }
-        left = left.add(UNROLL);
-        right = right.add(UNROLL * V * S::LANES);
+        done = until;
     }
     for word in 0..t.words % UNROLL {
         step::<S, R, V>(&mut sums, left.add(word), t.left_pitch, right.add(word * V * S::LANES));
@@ -122,13 +128,16 @@ unsafe fn finish<S: Simd, const R: usize, const V: usize>(spilled: &Spilled<S::F
     }
 }
 
-/// A target that is first touched when the sums are ready would stall the stores.
+/// A target that is first touched when the sums are ready would stall the stores, and what is added to it the loads. Row
+/// after row along the product: all at once they would keep its own loads waiting.
 #[inline(always)]
-unsafe fn prefetch_target<S: Simd, const R: usize, const V: usize>(t: &Tile) {
+unsafe fn prefetch_row<S: Simd, const V: usize>(t: &Tile, row: usize) {
     let size = if matches!(t.finish, Finish::Elements(_)) { size_of::<S::Element>() } else { size_of::<f32>() };
-    for r in 0..R {
-        for line in 0..(V * S::LANES * size).div_ceil(64) {
-            prefetch_near(t.to.wrapping_add(r * t.pitch * size + line * 64));
+    let (first, bytes) = (row * t.pitch * size, V * S::LANES * size);
+    for at in (0..bytes).step_by(LINE) {
+        prefetch_near(t.to.wrapping_add(first + at));
+        if let Finish::Add { residual } = t.finish {
+            prefetch_near(residual.cast::<u8>().wrapping_add(first + at));
         }
     }
 }
