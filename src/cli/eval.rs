@@ -24,7 +24,8 @@ pub struct Args {
     #[command(flatten)]
     load: LoadArgs,
 
-    /// Labelled pictures: a folder for each class, VTAB-1k's lists, or CSV with path,label[,split][,group]
+    /// Labelled pictures: a folder for each class, VTAB-1k's lists, or CSV with path,label[,split][,group], where several
+    /// labels have | between them
     #[arg(long, value_name = "DIR|FILE.csv")]
     data: PathBuf,
 

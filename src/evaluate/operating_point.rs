@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Answers, Known, Share};
 use crate::adapter::{Decision, Problem, Rule};
+use crate::word::quoted;
 
 /// What must be reached on the validation split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -44,8 +45,13 @@ pub struct ParseError(pub String);
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OperatingPointError {
     /// No such class.
-    #[error("the adapter has no class {0:?}")]
-    Label(String),
+    #[error("the adapter has no class {label:?}; it has {}", quoted(there))]
+    Label {
+        /// What was asked for.
+        label: String,
+        /// The classes that there are.
+        there: Vec<String>,
+    },
     /// Every picture has an answer, so recall is a matter of one class.
     #[error("recall is that of a class: name it, as recall=0.999:LABEL")]
     NoLabel,
@@ -235,5 +241,8 @@ fn of(label: Option<&String>) -> String {
 }
 
 fn position(label: &str, labels: &[String]) -> Result<usize, OperatingPointError> {
-    labels.iter().position(|l| l == label).ok_or_else(|| OperatingPointError::Label(label.to_owned()))
+    labels
+        .iter()
+        .position(|l| l == label)
+        .ok_or_else(|| OperatingPointError::Label { label: label.to_owned(), there: labels.to_vec() })
 }

@@ -209,7 +209,7 @@ fn what_cannot_be_reached_is_said() {
     let error = fit("recall=0.9:1", [false; 5], &mut decision).expect_err("absent");
     assert_eq!(error, OperatingPointError::Absent("1".into()));
     assert_eq!(fit("recall=0.9", [true; 5], &mut decision), Err(OperatingPointError::NoLabel));
-    assert!(matches!(fit("recall=0.9:x", [true; 5], &mut decision), Err(OperatingPointError::Label(_))));
+    assert!(matches!(fit("recall=0.9:x", [true; 5], &mut decision), Err(OperatingPointError::Label { .. })));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::commands::{BadFiles, ReadError};
 use crate::engine::EngineError;
 use crate::evaluate::{KnownError, OperatingPointError, TemperatureError};
 use crate::train::data::DataError;
+use crate::word::quoted;
 
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
@@ -78,15 +79,4 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
-}
-
-/// Names that a sentence lists.
-const NAMED_MAX: usize = 10;
-
-fn quoted(names: &[String]) -> String {
-    let mut quoted: Vec<String> = names.iter().take(NAMED_MAX).map(|name| format!("{name:?}")).collect();
-    if names.len() > NAMED_MAX {
-        quoted.push(format!("and {} more", names.len() - NAMED_MAX));
-    }
-    quoted.join(", ")
 }

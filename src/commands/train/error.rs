@@ -63,6 +63,14 @@ pub enum Error {
     /// The adapter gives no finite answers.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// There is no place for the adapter.
+    #[error("{}: its folder cannot be made: {source}; give another --out", path.display())]
+    Folder {
+        /// The adapter.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The adapter cannot be written.
     #[error("{}: {source}; the trained state is kept: mend this, and go on with --resume", path.display())]
     Write {

@@ -20,11 +20,14 @@ pub struct Inputs {
     pub weights: Weights,
     pub settings: Value,
     pub engine: Box<dyn Trainable>,
+    /// Pictures that the test split keeps from the run.
+    pub held_back: usize,
 }
 
 /// Reads data and backbone; what is quick to find out is found out first.
 pub fn read(args: &Args) -> Result<Inputs, Error> {
     let (data, hash) = data(args)?;
+    let held_back = data.test.len();
     let recipe = recipe(args)?;
     let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
     let task = task(args, &data, &backbone);
@@ -33,7 +36,7 @@ pub fn read(args: &Args) -> Result<Inputs, Error> {
     let backend = backend(args, &job, &weights)?;
     let engine = backend.trainable(&train_settings(args))?;
     let settings = Settings::new(&job, hash, &backend.describe(), args.settings.threads).value();
-    Ok(Inputs { job, weights, settings, engine })
+    Ok(Inputs { job, weights, settings, engine, held_back })
 }
 
 /// The labelled pictures, and the hash that tells them from others.

@@ -108,11 +108,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 /// Trains, writes the adapter, and sends it to a server if that is asked for; none when it was told to stop.
 pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written<'a>>, Error> {
     spare(&args.out, args.start != Start::New)?;
-    let Inputs { job, weights, settings, mut engine } = inputs::read(args)?;
+    make_folder(&args.out).map_err(|source| Error::Folder { path: args.out.clone(), source })?;
+    let Inputs { job, weights, settings, mut engine, held_back } = inputs::read(args)?;
     let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
     let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
     announce(args, &job, &state, &run_dir);
+    if held_back > 0 {
+        eprintln!("{held_back} pictures of the test split are not touched: they are for eval");
+    }
     let end = {
         let _keeping = interrupt.keeping();
         fit(&job, &mut *engine, &mut state, &mut follow)
@@ -124,14 +128,20 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
         return Ok(None);
     }
     let title = args.out.file_name().unwrap_or_default().to_string_lossy();
-    let trained = Trained { title: &title, settings: &settings, job: &job, state: &state, weights: &weights };
+    let outcome = Outcome::new(&job, &state);
+    let trained =
+        Trained { title: &title, settings: &settings, job: &job, outcome: &outcome, state: &state, weights: &weights };
     folder.report(&trained.html(&mut *engine)?)?;
     doubt(&state);
-    let outcome = Outcome::new(&job, &state);
     let bytes = write(args, &job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
     let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
     folder.complete(&outcome)?;
     Ok(Some(Written::new(args, &job, &bytes, outcome, published)))
+}
+
+/// Found out before hours of training.
+fn make_folder(out: &Path) -> std::io::Result<()> {
+    out.parent().map_or(Ok(()), std::fs::create_dir_all)
 }
 
 fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {

@@ -22,7 +22,7 @@ impl Display {
     /// For a run of `pictures` in all, at `at`.
     pub fn new(pictures: usize, at: &Position) -> Self {
         let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}").expect("a valid template");
+            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}\n{wide_msg}").expect("a valid template");
             ProgressBar::new(pictures as u64).with_style(style)
         });
         let last = at.history.last().and_then(|record| record.validation);

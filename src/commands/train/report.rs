@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, Outcome};
 use crate::adapter::Adapter;
 use crate::backbone::Weights;
 use crate::engine::training::Trainable;
@@ -23,6 +23,8 @@ pub struct Trained<'a> {
     /// What the run was made of.
     pub settings: &'a Value,
     pub job: &'a Job,
+    /// Which epoch was chosen.
+    pub outcome: &'a Outcome,
     pub state: &'a State,
     pub weights: &'a Weights,
 }
@@ -30,7 +32,7 @@ pub struct Trained<'a> {
 impl Trained<'_> {
     /// The run's `report.html`.
     pub fn html(&self, engine: &mut dyn Trainable) -> Result<String, Error> {
-        let Self { title, settings, job, state, weights } = self;
+        let Self { title, settings, job, outcome, state, weights } = self;
         let adapter = job.adapter(state.chosen(), Value::Null);
         let (figures, mistakes) = self.figures(&adapter, engine)?.unzip();
         let moves = job.recipe.method != Method::Linear;
@@ -39,6 +41,7 @@ impl Trained<'_> {
             title,
             settings,
             epochs: state.at.history.iter().map(epoch).collect(),
+            chosen: (outcome.chosen_epoch, outcome.chosen_by),
             figures,
             mistakes: mistakes.unwrap_or_default(),
             moved: moved.unwrap_or_default(),

@@ -104,8 +104,13 @@ impl Rows<'_> {
 
     fn malformed(&self, error: &csv::Error) -> DataError {
         let line = error.position().map_or(1, csv::Position::line);
-        let expected = "as many cells as there are titles";
-        DataError::Line { path: self.path.to_owned(), line, found: error.to_string(), expected }
+        let (found, expected) = match error.kind() {
+            csv::ErrorKind::UnequalLengths { len, expected_len, .. } => {
+                (format!("{len} of {expected_len} cells"), "as many cells as there are titles")
+            }
+            _ => (error.to_string(), "CSV in UTF-8"),
+        };
+        DataError::Line { path: self.path.to_owned(), line, found, expected }
     }
 }
 
@@ -184,7 +189,7 @@ mod tests {
             ("path,label,path\n", "titles"),
             ("path,label,weight\n", "titles"),
             ("path,label\n", "no labelled pictures"),
-            ("path,label\na.png\n", "line 2"),
+            ("path,label\na.png\n", "line 2 is \"1 of 2 cells\"; it must be as many cells as there are titles"),
             ("path,label\na.png,x\n../b.png,x\n", "line 3"),
             ("path,label\n/etc/b.png,x\n", "line 2"),
             ("path,label\n,x\n", "line 2"),

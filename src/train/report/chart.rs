@@ -56,6 +56,11 @@ fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
     Some(if low == 0.0 { low } else { low - room }..high + room)
 }
 
+/// A value on an axis where nothing lies between whole numbers.
+fn whole_tick(value: &f64) -> String {
+    if value.fract() == 0.0 { tick(value) } else { String::new() }
+}
+
 /// A value on an axis, as short as it can be.
 fn tick(value: &f64) -> String {
     if *value != 0.0 && value.abs() < 1e-3 {
@@ -80,17 +85,21 @@ fn draw(
         .y_label_area_size(56)
         .build_cartesian_2d(x, y)
         .map_err(|error| error.to_string())?;
+    let whole = lines.iter().flat_map(|(_, points)| points).all(|(x, _)| x.fract() == 0.0);
+    let x_tick: fn(&f64) -> String = if whole { whole_tick } else { tick };
     let mesh = axes
         .configure_mesh()
         .x_desc(chart.x)
         .y_desc(chart.y)
         .light_line_style(TRANSPARENT)
-        .x_label_formatter(&tick)
+        .x_label_formatter(&x_tick)
         .y_label_formatter(&tick)
         .draw();
     mesh.map_err(|error| error.to_string())?;
     for ((name, points), &color) in lines.iter().zip(COLORS.iter().cycle()) {
-        let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(2);
+        // One point is there to be seen beside a line.
+        let size = if points.len() == 1 { 5 } else { 2 };
+        let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(size);
         let drawn = axes.draw_series(line).map_err(|error| error.to_string())?;
         drawn.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
     }

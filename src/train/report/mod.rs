@@ -20,6 +20,8 @@ pub struct Run<'a> {
     pub settings: &'a Value,
     /// In order.
     pub epochs: Vec<Epoch>,
+    /// Counted from 1, the one whose parameters the adapter has, and why.
+    pub chosen: (usize, &'a str),
     /// The chosen adapter on the validation split; none without one.
     pub figures: Option<crate::evaluate::Report>,
     /// The validation pictures that are answered wrongly with the highest probability, the worst first.

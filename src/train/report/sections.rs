@@ -27,18 +27,24 @@ pub fn summary(run: &Run<'_>) -> Option<String> {
         ("calibration error, 15 bins", percent(Some(calibration.expected_error))),
         ("negative log likelihood", format!("{:.4}", calibration.negative_log_likelihood)),
     ];
-    let mut text = "<p>The chosen adapter on the validation split, with 95 % intervals.</p><table>".to_owned();
+    let (epoch, by) = run.chosen;
+    let mut text = format!(
+        "<p>The chosen adapter, of epoch {epoch} by {by}, on the validation split, with 95 % intervals.</p><table>"
+    );
     rows.iter().for_each(|(name, value)| text += &format!("<tr><th>{name}<td class=n>{value}"));
     Some(text + "</table>")
 }
 
 /// Loss and accuracy by epoch.
-pub fn curves(epochs: &[Epoch]) -> Option<String> {
+pub fn curves(epochs: &[Epoch], chosen: usize) -> Option<String> {
     let by_epoch = |value: &dyn Fn(&Epoch) -> Option<f64>| {
         (1..).zip(epochs).filter_map(|(n, epoch)| Some((f64::from(n), value(epoch)?))).collect::<Vec<_>>()
     };
-    let loss = [("train", by_epoch(&|e| Some(e.train_loss))), ("validation", by_epoch(&|e| Some(e.validation?.0)))];
-    let accuracy = [("validation", by_epoch(&|e| Some(e.validation?.1)))];
+    let of_chosen = |line: &[(f64, f64)]| line.get(chosen.saturating_sub(1)).copied().into_iter().collect::<Vec<_>>();
+    let [validation_loss, validation] = [by_epoch(&|e| Some(e.validation?.0)), by_epoch(&|e| Some(e.validation?.1))];
+    let [chosen_loss, chosen] = [of_chosen(&validation_loss), of_chosen(&validation)];
+    let loss = [("train", by_epoch(&|e| Some(e.train_loss))), ("validation", validation_loss), ("chosen", chosen_loss)];
+    let accuracy = [("validation", validation), ("chosen", chosen)];
     let rate = [("learning rate", by_epoch(&|e| Some(e.learning_rate)))];
     let charts = [("loss", &loss[..]), ("accuracy", &accuracy[..]), ("learning rate", &rate[..])];
     let charts: String = charts.iter().filter_map(|(y, lines)| chart("epoch", y, lines)).collect();
@@ -63,7 +69,10 @@ pub fn confusion(report: &Report) -> Option<String> {
         let all = counts.iter().sum::<usize>().max(1);
         let _ = write!(text, "<tr><th>{label}");
         for (column, &count) in counts.iter().enumerate() {
-            let _ = write!(text, "<td style=\"background:{}\">{}", shade(count, all, row == column), shown(count));
+            text += &match count {
+                0 => "<td>".to_owned(),
+                _ => format!("<td style=\"background:{}\">{count}", shade(count, all, row == column)),
+            };
         }
     }
     Some(text + "</table></div>")
@@ -74,10 +83,6 @@ fn shade(count: usize, all: usize, right: bool) -> String {
     let hue = if right { 205 } else { 10 };
     // From nearly white to a colour on which black is still read.
     format!("hsl({hue} 85% {}%)", 97 - 32 * count.min(all) / all)
-}
-
-fn shown(count: usize) -> String {
-    if count == 0 { String::new() } else { count.to_string() }
 }
 
 /// One line a class.

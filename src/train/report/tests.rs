@@ -37,6 +37,7 @@ fn page(folder: &std::path::Path) -> String {
         title: "pets.safetensors",
         settings: &json!({"recipe": {"seed": 1, "name": "</pre>"}}),
         epochs: (1..=20).map(epoch).collect(),
+        chosen: (7, "accuracy"),
         figures: Some(Report::new(&answers, &labels, 2)),
         mistakes: mistakes(&answers, &paths, &labels, 8),
         moved: moved.collect(),
@@ -61,6 +62,8 @@ fn the_page_is_whole_and_asks_nobody() {
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;") && html.contains("&lt;/pre&gt;"));
     let namespace = html.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(html.matches("http").count(), namespace + html.matches("http-equiv").count());
+    assert!(html.contains("of epoch 7 by accuracy"));
+    assert_eq!(html.matches(">\nchosen\n").count(), 2);
     assert!(html.contains("<img alt=") && html.contains("data:image;base64,"));
     if let Some(path) = std::env::var_os("MANYLENS_TEST_REPORT") {
         std::fs::write(path, html).expect("written");
@@ -69,7 +72,15 @@ fn the_page_is_whole_and_asks_nobody() {
 
 #[test]
 fn a_run_without_validation_says_so() {
-    let run = Run { title: "a", settings: &json!({}), epochs: vec![], figures: None, mistakes: vec![], moved: vec![] };
+    let run = Run {
+        title: "a",
+        settings: &json!({}),
+        epochs: vec![],
+        chosen: (1, "last epoch"),
+        figures: None,
+        mistakes: vec![],
+        moved: vec![],
+    };
     let html = html(&run);
     assert!(html.contains("There is no validation split") && !html.contains("<h2>Curves"));
 }
