@@ -47,6 +47,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     moved.and_then(|()| sync_folder(parent(path)))
 }
 
+/// Makes the file's folder where it is missing, and finds out whether [`replace`] could write there.
+pub fn prepare(path: &Path) -> Result<(), WriteError> {
+    let (folder, new) = (parent(path), temporary(path));
+    fs::create_dir_all(folder).map_err(refused(folder, "the folder cannot be made"))?;
+    File::create(&new)
+        .and_then(|_| fs::remove_file(&new))
+        .map_err(refused(folder, "no file can be made in this folder"))
+}
+
 /// Writes a file where nobody looks yet, and makes its bytes last (its name lasts with [`sync_folder`]).
 pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let write = || {
@@ -80,5 +89,17 @@ mod tests {
         fs::create_dir(temporary(&path)).expect("in the way");
         assert!(replace(&path, b"newer").is_err());
         assert_eq!(fs::read(&path).expect("there"), b"new");
+    }
+
+    #[test]
+    fn a_place_is_prepared_and_left_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a/b/state");
+        prepare(&path).expect("made");
+        assert_eq!(fs::read_dir(folder.path().join("a/b")).expect("made").count(), 0);
+        fs::write(&path, b"a file").expect("written");
+        let below = path.join("state");
+        let error = prepare(&below).expect_err("a file is in the way").to_string();
+        assert!(error.contains("a/b/state: the folder cannot be made"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ use crate::backbone::BackboneError;
 use crate::client::ClientError;
 use crate::commands::file::Exists;
 use crate::commands::{BadFiles, ProbeError, ReadError};
+use crate::durable::WriteError;
 use crate::engine::EngineError;
 use crate::evaluate::KnownError;
 use crate::train::data::DataError;
@@ -64,13 +65,8 @@ pub enum Error {
     #[error(transparent)]
     Probe(#[from] ProbeError),
     /// There is no place for the adapter.
-    #[error("{}: its folder cannot be made: {source}; give another --out", path.display())]
-    Folder {
-        /// The adapter.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error("{0}; give another --out")]
+    Place(#[from] WriteError),
     /// The adapter cannot be written.
     #[error("{}: {source}; the trained state is kept: mend this, and go on with --resume", path.display())]
     Write {

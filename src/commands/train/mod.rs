@@ -23,7 +23,7 @@ use crate::adapter::Pooling;
 use crate::adapter::format::{self, AdapterFile};
 use crate::backbone::{LoadOptions, PositionRule, Weights};
 use crate::client::Published;
-use crate::durable::replace;
+use crate::durable::{prepare, replace};
 use crate::engine::training::TrainSettings;
 use crate::engine::{self, Backend, EngineKind, EngineSettings};
 use crate::hash::content_hash;
@@ -108,14 +108,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 /// Trains, writes the adapter, and sends it to a server if that is asked for; none when it was told to stop.
 pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written<'a>>, Error> {
     spare(&args.out, args.start != Start::New)?;
-    make_folder(&args.out).map_err(|source| Error::Folder { path: args.out.clone(), source })?;
     let Inputs { job, weights, settings, mut engine, held_back } = inputs::read(args)?;
+    // Found out before hours of training.
+    prepare(&args.out)?;
     let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
     let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
     announce(args, &job, &state, &run_dir);
     if held_back > 0 {
-        eprintln!("{held_back} pictures of the test split are not touched: they are for eval");
+        eprintln!("the test split ({held_back}) is not touched: it is for eval");
     }
     let end = {
         let _keeping = interrupt.keeping();
@@ -137,11 +138,6 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
     let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
     folder.complete(&outcome)?;
     Ok(Some(Written::new(args, &job, &bytes, outcome, published)))
-}
-
-/// Found out before hours of training.
-fn make_folder(out: &Path) -> std::io::Result<()> {
-    out.parent().map_or(Ok(()), std::fs::create_dir_all)
 }
 
 fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::file::spare;
 use super::train::{self, Error, Interrupt, Outcome, train};
-use crate::durable::replace;
+use crate::durable::{prepare, replace};
 use crate::table::table;
 use crate::train::run::Start;
 use crate::train::{FitOn, LearnError};
@@ -39,6 +39,7 @@ struct Tried {
 /// the run's folder: what was stopped goes on, what is complete is not trained again.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     spare(&args.train.out, args.train.start != Start::New)?;
+    prepare(&args.train.out)?;
     let interrupt = Interrupt::listen().map_err(Error::Signals)?;
     let start = if args.train.start == Start::Overwrite { Start::Overwrite } else { Start::Resume };
     let base = train::Args { start, publish: None, ..args.train.clone() };

@@ -55,7 +55,7 @@ impl Arena {
 }
 
 /// A matrix `[rows, columns]`, row-major, `pitch` values from row to row, of floats or of a kernel's elements. Columns
-/// beyond `columns` up to the next whole vector may be read and written by kernels; what they hold has no meaning.
+/// beyond `columns` may be read and written by kernels; what they hold has no meaning.
 pub struct Matrix {
     /// Rows.
     pub rows: usize,

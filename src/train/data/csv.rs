@@ -106,7 +106,7 @@ impl Rows<'_> {
         let line = error.position().map_or(1, csv::Position::line);
         let (found, expected) = match error.kind() {
             csv::ErrorKind::UnequalLengths { len, expected_len, .. } => {
-                (format!("{len} of {expected_len} cells"), "as many cells as there are titles")
+                (format!("{len} cells for {expected_len} titles"), "as many cells as there are titles")
             }
             _ => (error.to_string(), "CSV in UTF-8"),
         };
@@ -189,7 +189,7 @@ mod tests {
             ("path,label,path\n", "titles"),
             ("path,label,weight\n", "titles"),
             ("path,label\n", "no labelled pictures"),
-            ("path,label\na.png\n", "line 2 is \"1 of 2 cells\"; it must be as many cells as there are titles"),
+            ("path,label\na.png\n", "line 2 is \"1 cells for 2 titles\"; it must be as many cells as there are titles"),
             ("path,label\na.png,x\n../b.png,x\n", "line 3"),
             ("path,label\n/etc/b.png,x\n", "line 2"),
             ("path,label\n,x\n", "line 2"),

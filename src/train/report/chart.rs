@@ -69,6 +69,29 @@ fn tick(value: &f64) -> String {
     format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// The corner for the legend: that with the fewest points.
+fn emptiest(
+    lines: &[(&str, Vec<(f64, f64)>)],
+    x: std::ops::Range<f64>,
+    y: std::ops::Range<f64>,
+) -> SeriesLabelPosition {
+    const CORNER: (f64, f64) = (0.35, 0.3);
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let inside = |right: bool, upper: bool| {
+        let from = |value: f64, range: &std::ops::Range<f64>, end: bool| {
+            (value - if end { range.end } else { range.start }).abs() / (range.end - range.start)
+        };
+        points().filter(|(px, py)| from(*px, &x, right) < CORNER.0 && from(*py, &y, upper) < CORNER.1).count()
+    };
+    let corners = [
+        (inside(true, true), SeriesLabelPosition::UpperRight),
+        (inside(true, false), SeriesLabelPosition::LowerRight),
+        (inside(false, true), SeriesLabelPosition::UpperLeft),
+        (inside(false, false), SeriesLabelPosition::LowerLeft),
+    ];
+    corners.into_iter().min_by_key(|(count, _)| *count).map_or(SeriesLabelPosition::UpperRight, |(_, corner)| corner)
+}
+
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw(
@@ -105,9 +128,10 @@ fn draw(
     }
     // One line is named by its axis, and a legend would lie on its end.
     if lines.len() > 1 {
+        let corner = emptiest(lines, axes.x_range(), axes.y_range());
         let legend = axes
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(corner)
             .background_style(WHITE.mix(0.85))
             .border_style(TRANSPARENT)
             .draw();
@@ -133,6 +157,14 @@ mod tests {
         let alone =
             svg(&Chart { x: "epoch", y: "loss", lines: vec![line("a < b", vec![(0.0, 1.0)])] }).expect("a chart");
         assert!(!alone.contains("a &lt; b"), "its axis names it");
+    }
+
+    #[test]
+    fn a_legend_lies_where_no_points_are() {
+        let rising = [("a", (1..=10).map(|i| (f64::from(i), f64::from(i))).collect())];
+        assert!(matches!(emptiest(&rising, 0.0..10.0, 0.0..10.0), SeriesLabelPosition::LowerRight));
+        let falling = [("a", (1..=10).map(|i| (f64::from(i), 10.0 - f64::from(i))).collect())];
+        assert!(matches!(emptiest(&falling, 0.0..10.0, 0.0..10.0), SeriesLabelPosition::UpperRight));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn summary(run: &Run<'_>) -> Option<String> {
         ("calibration error, 15 bins", percent(Some(calibration.expected_error))),
         ("negative log likelihood", format!("{:.4}", calibration.negative_log_likelihood)),
     ];
-    let (epoch, by) = run.chosen;
+    let (epoch, by) = (run.chosen.0, run.chosen.1.replace('_', " "));
     let mut text = format!(
         "<p>The chosen adapter, of epoch {epoch} by {by}, on the validation split, with 95 % intervals.</p><table>"
     );
@@ -40,11 +40,15 @@ pub fn curves(epochs: &[Epoch], chosen: usize) -> Option<String> {
     let by_epoch = |value: &dyn Fn(&Epoch) -> Option<f64>| {
         (1..).zip(epochs).filter_map(|(n, epoch)| Some((f64::from(n), value(epoch)?))).collect::<Vec<_>>()
     };
-    let of_chosen = |line: &[(f64, f64)]| line.get(chosen.saturating_sub(1)).copied().into_iter().collect::<Vec<_>>();
-    let [validation_loss, validation] = [by_epoch(&|e| Some(e.validation?.0)), by_epoch(&|e| Some(e.validation?.1))];
-    let [chosen_loss, chosen] = [of_chosen(&validation_loss), of_chosen(&validation)];
-    let loss = [("train", by_epoch(&|e| Some(e.train_loss))), ("validation", validation_loss), ("chosen", chosen_loss)];
-    let accuracy = [("validation", validation), ("chosen", chosen)];
+    let of_chosen = |value: &dyn Fn(&Epoch) -> Option<f64>| {
+        let (n, epoch) = (1..).zip(epochs).nth(chosen.saturating_sub(1))?;
+        Some((f64::from(n), value(epoch)?))
+    };
+    let of_chosen = |value: &dyn Fn(&Epoch) -> Option<f64>| of_chosen(value).into_iter().collect::<Vec<_>>();
+    let [train, validation, accuracy]: [&dyn Fn(&Epoch) -> Option<f64>; 3] =
+        [&|e| Some(e.train_loss), &|e| Some(e.validation?.0), &|e| Some(e.validation?.1)];
+    let loss = [("train", by_epoch(train)), ("validation", by_epoch(validation)), ("chosen", of_chosen(validation))];
+    let accuracy = [("validation", by_epoch(accuracy)), ("chosen", of_chosen(accuracy))];
     let rate = [("learning rate", by_epoch(&|e| Some(e.learning_rate)))];
     let charts = [("loss", &loss[..]), ("accuracy", &accuracy[..]), ("learning rate", &rate[..])];
     let charts: String = charts.iter().filter_map(|(y, lines)| chart("epoch", y, lines)).collect();
