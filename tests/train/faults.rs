@@ -135,11 +135,25 @@ fn an_adapter_that_cannot_be_written_is_not_lost() {
     let bench = Bench::new("native");
     let flags = ["--epochs", "2", "--run-dir", bench.path("run").to_str().expect("UTF-8")].map(str::to_owned);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let output = bench.train("later/a.safetensors", &flags).output().expect("it runs");
+    let place = bench.path("later/a.safetensors");
+    fs::create_dir_all(&place).expect("a folder is in the way");
+    let output = bench.train("later/a.safetensors", &[&flags[..], &["--force"]].concat()).output().expect("it runs");
     let said = text(&output.stderr);
     assert!(said.contains("the trained state is kept: mend this, and go on with --resume"), "{said}");
-    fs::create_dir(bench.path("later")).expect("made");
+    fs::remove_dir(&place).expect("removed");
     let resumed = [&flags[..], &["--resume"]].concat();
     let whole = bench.trained("whole.safetensors", &["--epochs", "2"]);
     assert_eq!(bench.trained("later/a.safetensors", &resumed), whole);
+}
+
+#[test]
+fn a_place_that_cannot_be_is_found_out_before_training() {
+    let bench = Bench::new("native");
+    fs::write(bench.path("file"), b"in the way").expect("written");
+    let run = bench.path("run");
+    let flags = ["--run-dir", run.to_str().expect("UTF-8")];
+    let output = bench.train("file/a.safetensors", &flags).output().expect("it runs");
+    let said = text(&output.stderr);
+    assert!(said.contains("file: the folder cannot be made") && said.contains("give another --out"), "{said}");
+    assert!(!said.contains("epoch 1") && !run.exists(), "{said}");
 }
