@@ -1,8 +1,8 @@
-//! Standard output that may end before we do. `println!` of the standard library panics when its reader has gone
-//! (`manylens eval … | head`) or its file has no room, and a training that is done would end as if it had failed.
+//! Standard streams that may end before we do. `println!` and `eprintln!` of the standard library panic when their reader
+//! has gone (`manylens train … 2>&1 | head`) or their file has no room, and a training would end as if it had failed.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -17,6 +17,11 @@ macro_rules! println {
     ($($text:tt)*) => { $crate::out::write(format_args!("{}\n", format_args!($($text)*))) };
 }
 
+/// The standard library's, for a reader that may have gone.
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::out::note(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 /// Writes, and says once on standard error why it could not. A reader that has gone wanted no more.
 pub fn write(text: Arguments<'_>) {
     let mut out = stdout().lock();
@@ -24,6 +29,11 @@ pub fn write(text: Arguments<'_>) {
     if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
         eprintln!("manylens: standard output: {error}");
     }
+}
+
+/// Writes to standard error as one piece. There is nowhere left to say that it cannot be written to.
+pub fn note(text: Arguments<'_>) {
+    let _ = stderr().write_all(text.to_string().as_bytes());
 }
 
 /// Whether anything was lost that somebody wanted to read.

@@ -20,7 +20,9 @@ use crate::config::{LogFormat, LogLevel};
 
 /// Sends this process's events to standard error. Only the first call in a process has an effect.
 pub fn init(format: LogFormat, level: LogLevel) {
-    let builder = tracing_subscriber::fmt().with_max_level(filter(level)).with_writer(std::io::stderr);
+    // It would report by the standard library's `eprintln!` that standard error has gone, which panics: in a request's task.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_max_level(filter(level)).with_writer(std::io::stderr);
     // An error says that a subscriber is set already, as in tests that start several servers.
     let _ = match format {
         LogFormat::Json => builder.event_format(JsonLines).try_init(),

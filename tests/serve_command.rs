@@ -1,7 +1,7 @@
 //! `manylens serve` as a process: its help, its settings, its signals.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_manylens");
 
@@ -106,7 +106,7 @@ fn a_process_that_may_use_one_processor_computes_with_one_thread() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let mut lines = log(&mut child);
     let loaded = lines.find(|line| line.contains("loaded")).expect("it says what it loaded");
     let loaded: serde_json::Value = serde_json::from_str(&loaded).expect("one JSON object a line");
     // taskset becomes the program: the process is the same.
@@ -118,25 +118,36 @@ fn a_process_that_may_use_one_processor_computes_with_one_thread() {
     assert_eq!((named("native-"), named("manylens-decode")), (0, 1), "{threads:?}");
 }
 
-#[test]
-fn a_process_serves_warns_and_ends() {
-    let folder = golden();
-    let data = folder.path().join("data");
-    let mut child = Command::new(BINARY)
+/// A server of the golden backbone whose log is read.
+fn reference(folder: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(BINARY);
+    command
         .args(["serve", "--engine", "reference", "--listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--shutdown-delay-ms", "0", "--backbone"])
         .arg(folder.path())
         .arg("--data-dir")
-        .arg(&data)
-        .env("MANYLENS_LISTN", "typo")
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        .arg(folder.path().join("data"))
+        .stderr(Stdio::piped());
+    command
+}
+
+fn log(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok)
+}
+
+fn readyz(line: &str) -> String {
+    let line: serde_json::Value = serde_json::from_str(line).expect("one JSON object a line");
+    format!("http://{}/readyz", line["address"].as_str().expect("an address"))
+}
+
+#[test]
+fn a_process_serves_warns_and_ends() {
+    let folder = golden();
+    let mut child = reference(&folder).env("MANYLENS_LISTN", "typo").spawn().expect("it runs");
+    let mut lines = log(&mut child);
     let mut line_with = |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}"));
     assert!(line_with("mean nothing").contains("MANYLENS_LISTN"));
-    let line: serde_json::Value = serde_json::from_str(&line_with("listening")).expect("one JSON object a line");
-    let url = format!("http://{}/readyz", line["address"].as_str().expect("an address"));
+    let url = readyz(&line_with("listening"));
     let reply = ureq_get(&url);
     assert_eq!(reply, 200);
     let access: serde_json::Value = serde_json::from_str(&line_with("/readyz")).expect("one JSON object a line");
@@ -148,6 +159,20 @@ fn a_process_serves_warns_and_ends() {
     signal("-HUP");
     line_with("keys were read again");
     signal("-TERM");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+/// A collector of logs that dies takes no answer with it.
+#[test]
+fn a_process_whose_log_has_no_reader_any_more_answers_and_ends() {
+    let folder = golden();
+    let mut child = reference(&folder).spawn().expect("it runs");
+    let mut lines = log(&mut child);
+    let url = readyz(&lines.find(|line| line.contains("listening")).expect("an address"));
+    drop(lines);
+    assert_eq!([ureq_get(&url), ureq_get(&url)], [200, 200]);
+    let ended = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(ended.success());
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 

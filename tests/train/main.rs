@@ -87,6 +87,15 @@ fn ctrl_c_keeps_the_step_and_stops() {
 }
 
 #[test]
+fn a_run_whose_lines_nobody_reads_any_more_goes_on() {
+    let bench = Bench::new("reference");
+    let mut child = bench.started("a.safetensors", 1, &[]);
+    drop(child.stderr.take());
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(log_lines(&bench.path("a.run")).to_string(), EPOCHS);
+}
+
+#[test]
 fn a_trained_adapter_is_published_and_answers() {
     let bench = Bench::new("reference");
     let mut server = Command::new(BINARY)
