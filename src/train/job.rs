@@ -9,7 +9,7 @@ use super::data::{Dataset, Example, PictureCache};
 use super::loss::Loss;
 use super::optimizer::Span;
 use super::parameters::Places;
-use super::recipe::{FitOn, Recipe};
+use super::recipe::{FitOn, Recipe, SelectBy};
 use crate::adapter::format::{self, AdapterFile, Limits, Target};
 use crate::adapter::{Layout, Pooling, Problem};
 use crate::backbone::{Backbone, PositionRule};
@@ -64,7 +64,7 @@ impl Job {
     pub fn new(
         backbone: Arc<Backbone>,
         task: Task,
-        recipe: Recipe,
+        mut recipe: Recipe,
         data: Dataset,
         pictures: PictureCache,
         pixels_bytes_max: usize,
@@ -75,6 +75,7 @@ impl Job {
         if !faults.is_empty() {
             return Err(JobError(faults));
         }
+        recipe.select_by.get_or_insert(SelectBy::of(task.problem));
         let (mut train, mut validation) = (data.train, data.validation);
         if recipe.fit_on == FitOn::All {
             train.append(&mut validation);
@@ -98,6 +99,11 @@ impl Job {
         };
         let faults = job.file_faults();
         if faults.is_empty() { Ok(job) } else { Err(JobError(faults)) }
+    }
+
+    /// What the best epoch has most of.
+    pub fn measure(&self) -> SelectBy {
+        self.recipe.select_by.unwrap_or_else(|| SelectBy::of(self.task.problem))
     }
 
     /// What the server would refuse in the adapter's file, whatever is learned: the file of the parameters that training

@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use super::consistency::{Consistency, Mode};
-use super::recipe::{ClassWeight, FitOn, Method, Recipe, Sampler, SelectBy};
+use super::recipe::{ClassWeight, FitOn, Method, Recipe, Sampler};
 use super::schedule::Schedule;
 use crate::adapter::Pooling;
 use crate::adapter::import::Preset as Preparation;
@@ -93,7 +93,7 @@ impl Preset {
             random_crop: false,
             consistency: None,
             fit_on: FitOn::All,
-            select_by: SelectBy::Accuracy,
+            select_by: None,
             seed: 1,
         };
         match self {

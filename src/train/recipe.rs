@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::consistency::Consistency;
 use super::schedule::Schedule;
+use crate::adapter::Problem;
 
 /// Everything that decides what training does, apart from data, pictures and engine. Written into the adapter's lineage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,8 +39,8 @@ pub struct Recipe {
     pub consistency: Option<Consistency>,
     /// What is fitted on.
     pub fit_on: FitOn,
-    /// What the best epoch has most of.
-    pub select_by: SelectBy,
+    /// What the best epoch has most of; the problem's own measure unless given.
+    pub select_by: Option<SelectBy>,
     /// Of everything that is random.
     pub seed: u64,
 }
@@ -124,6 +125,27 @@ pub enum ClassWeight {
     Balanced,
     /// One number per class, in head order.
     Given(Vec<f32>),
+}
+
+impl SelectBy {
+    /// What tells good epochs from bad ones. Where a picture has several labels nearly every decision is a no, and
+    /// accuracy is high when nothing was learnt.
+    pub fn of(problem: Problem) -> Self {
+        match problem {
+            Problem::SingleLabel => Self::Accuracy,
+            Problem::MultiLabel => Self::MacroF1,
+        }
+    }
+
+    /// Its name in a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "balanced accuracy",
+            Self::MacroF1 => "macro F1",
+            Self::Auroc => "AUROC",
+        }
+    }
 }
 
 impl Method {

@@ -82,7 +82,8 @@ pub struct RecipeArgs {
     #[arg(long, value_parser = named(FitOn::NAMED))]
     fit_on: Option<FitOn>,
 
-    /// What the best epoch has most of on the validation split; fits on the training split
+    /// What the best epoch has most of on the validation split; fits on the training split [default: accuracy, and
+    /// macro_f1 where pictures have several labels]
     #[arg(long, value_parser = named(SelectBy::NAMED))]
     select_by: Option<SelectBy>,
 
@@ -118,7 +119,7 @@ impl RecipeArgs {
         set(&mut recipe.sampler, self.sampler);
         set(&mut recipe.method, self.method);
         set(&mut recipe.fit_on, self.fit_on.or(self.select_by.map(|_| FitOn::Train)));
-        set(&mut recipe.select_by, self.select_by);
+        recipe.select_by = self.select_by;
         recipe.seed = self.seed;
         let (lambda, sigma) = (self.consistency_lambda, self.consistency_sigma);
         match self.consistency {

@@ -53,19 +53,20 @@ fn fitted(fits: &Fits) -> Vec<String> {
     if let Some(temperature) = fits.temperature {
         lines.push(format!("temperature {temperature:.4} (on {} validation pictures)", fits.pictures));
     }
-    let point = |Fitted { label, threshold, precision, recall, .. }: &Fitted| {
-        let [precision, recall] = [precision, recall].map(share);
-        match label {
-            Some(label) => {
-                format!(
-                    "{}: threshold {threshold:.4}: precision {precision}, recall {recall} on validation",
-                    printable(label)
-                )
-            }
-            None => format!(
-                "abstain below {threshold:.4}: {precision} of answers are right, {recall} of right answers stay, on validation"
-            ),
+    let point = |Fitted { label, threshold, precision: answers, recall, .. }: &Fitted| match label {
+        Some(label) => {
+            let [precision, recall] = [answers, recall].map(share);
+            format!(
+                "{}: threshold {threshold:.4}: precision {precision}, recall {recall} on validation",
+                printable(label)
+            )
         }
+        None => format!(
+            "abstain below {threshold:.4}: {} of {} pictures are answered, {} of them right, on validation",
+            answers.all,
+            fits.pictures,
+            share(answers)
+        ),
     };
     lines.extend(fits.operating_points.iter().map(point));
     if fits.operating_points.iter().any(|point| point.label.is_some()) {

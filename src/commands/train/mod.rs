@@ -216,7 +216,8 @@ fn print(args: &Args, written: &Written<'_>) {
     println!("{}: {classes} classes, {bytes} bytes, {hash}", out.display());
     for (name, record) in [("last", &outcome.last), ("best", &outcome.best)] {
         if let Some((epoch, scores)) = record.as_ref().and_then(|record| Some((record.epoch + 1, record.validation?))) {
-            println!("{name} epoch ({epoch}): validation accuracy {}", percent(scores.accuracy));
+            let measure = outcome.measure;
+            println!("{name} epoch ({epoch}): validation {} {}", measure.words(), percent(scores.selected(measure)));
         }
     }
     println!("the adapter is that of epoch {} ({})", outcome.chosen_epoch, outcome.chosen_by);

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::train::{EpochRecord, Position, Progress};
+use crate::train::{EpochRecord, Position, Progress, SelectBy};
 
 /// How often a plain line is written within an epoch.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -15,19 +15,22 @@ pub struct Display {
     /// Pictures since then.
     pictures: usize,
     line_at: Instant,
+    measure: SelectBy,
+    /// By that measure.
     validation: Option<f64>,
 }
 
 impl Display {
-    /// For a run of `pictures` in all, at `at`.
-    pub fn new(pictures: usize, at: &Position) -> Self {
+    /// For a run of `pictures` in all, at `at`, whose epochs are compared by `measure`.
+    pub fn new(pictures: usize, at: &Position, measure: SelectBy) -> Self {
         let bar = stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}\n{wide_msg}").expect("a valid template");
             ProgressBar::new(pictures as u64).with_style(style)
         });
         let last = at.history.last().and_then(|record| record.validation);
         let now = Instant::now();
-        Self { bar, started: now, pictures: 0, line_at: now, validation: last.map(|scores| scores.accuracy) }
+        let validation = last.map(|scores| scores.selected(measure));
+        Self { bar, started: now, pictures: 0, line_at: now, measure, validation }
     }
 
     /// Pictures per second since the display began.
@@ -51,9 +54,10 @@ impl Display {
 
     /// After an epoch.
     pub fn epoch_done(&mut self, record: &EpochRecord, epochs: usize) {
-        self.validation = record.validation.map(|scores| scores.accuracy);
+        self.validation = record.validation.map(|scores| scores.selected(self.measure));
         let validation = record.validation.map_or(String::new(), |scores| {
-            format!(", validation: loss {:.4}, accuracy {}", scores.loss, percent(scores.accuracy))
+            let score = percent(scores.selected(self.measure));
+            format!(", validation: loss {:.4}, {} {score}", scores.loss, self.measure.words())
         });
         let EpochRecord { epoch, train_loss, learning_rate, .. } = record;
         self.say(&format!(

@@ -9,7 +9,7 @@ use crate::backbone::Weights;
 use crate::engine::training::Trainable;
 use crate::evaluate::{Answers, Known, Report};
 use crate::train::report::{Epoch, Mistake, Run, html, mistakes, moved};
-use crate::train::{EpochRecord, Job, Learner, Method, State};
+use crate::train::{EpochRecord, Job, Learner, Method, SelectBy, State};
 
 /// Thumbnails of mistakes.
 const MISTAKES: usize = 24;
@@ -40,7 +40,8 @@ impl Trained<'_> {
         Ok(html(&Run {
             title,
             settings,
-            epochs: state.at.history.iter().map(epoch).collect(),
+            epochs: state.at.history.iter().map(|record| epoch(record, outcome.measure)).collect(),
+            measure: outcome.measure.words(),
             chosen: (outcome.chosen_epoch, outcome.chosen_by),
             figures,
             mistakes: mistakes.unwrap_or_default(),
@@ -65,10 +66,10 @@ impl Trained<'_> {
     }
 }
 
-fn epoch(record: &EpochRecord) -> Epoch {
+fn epoch(record: &EpochRecord, measure: SelectBy) -> Epoch {
     Epoch {
         learning_rate: record.learning_rate,
         train_loss: record.train_loss,
-        validation: record.validation.map(|scores| (scores.loss, scores.accuracy)),
+        validation: record.validation.map(|scores| (scores.loss, scores.selected(measure))),
     }
 }

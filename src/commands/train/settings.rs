@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::backbone::Fingerprint;
 use crate::engine::Description;
 use crate::hash::content_hash;
-use crate::train::{ClassWeight, EpochRecord, Job, Recipe, State, Task};
+use crate::train::{ClassWeight, EpochRecord, Job, Recipe, SelectBy, State, Task};
 
 /// All that decides what comes out of a run; in its folder and, with what came out, in the adapter's lineage.
 #[derive(Serialize)]
@@ -56,6 +56,9 @@ pub struct Outcome {
     pub chosen_epoch: usize,
     /// Why this one.
     pub chosen_by: &'static str,
+    /// What epochs are compared by.
+    #[serde(skip)]
+    pub measure: SelectBy,
     /// Scores on the validation split, if there is one, of the last epoch …
     pub last: Option<EpochRecord>,
     /// … and of the best one.
@@ -68,7 +71,8 @@ impl Outcome {
         let best = state.at.best_epoch;
         Self {
             chosen_epoch: best.map_or(state.at.history.len(), |best| best + 1),
-            chosen_by: best.map_or("last epoch", |_| job.recipe.select_by.name()),
+            chosen_by: best.map_or("last epoch", |_| job.measure().name()),
+            measure: job.measure(),
             last: state.at.history.last().cloned(),
             best: best.and_then(|best| state.at.history.get(best)).cloned(),
         }
@@ -104,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_weights_of_many_classes_are_hashed_and_the_lineage_stays_small() {
-        let outcome = Outcome { chosen_epoch: 1, chosen_by: "last epoch", last: None, best: None };
+        let outcome =
+            Outcome { chosen_epoch: 1, chosen_by: "last epoch", measure: SelectBy::Accuracy, last: None, best: None };
         let lineage = |classes: usize| {
             let weight = ClassWeight::Given(vec![0.123_456_79; classes]);
             lineage(&json!({"recipe": {"class_weight": weight}}), &weight, &outcome)

@@ -12,7 +12,7 @@ use super::train::{self, Error, Interrupt, Outcome, train};
 use crate::durable::{prepare, replace};
 use crate::table::table;
 use crate::train::run::Start;
-use crate::train::{FitOn, LearnError};
+use crate::train::{FitOn, LearnError, SelectBy};
 use trials::{Trial, best, draw, rungs};
 
 /// What `manylens tune` needs to know.
@@ -47,16 +47,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let trials = draw(args.trials.max(1), &base.recipe);
     let (mut left, mut tried): (Vec<usize>, Vec<Tried>) = ((0..trials.len()).collect(), Vec::new());
-    let mut winner = None;
+    let (mut winner, mut measure) = (None, base.recipe.select_by);
     for (epochs, count) in rungs(trials.len(), base.recipe.schedule.epochs) {
         left.truncate(count);
         let mut scores = Vec::new();
         for &index in &left {
             let out = folder.join(format!("{}-{epochs}.safetensors", index + 1));
             eprintln!("trial {} of {}, {epochs} epochs", index + 1, trials.len());
-            let Some(score) = score(&base, &trials[index], epochs, out, &interrupt)? else {
+            let Some(scored) = score(&base, &trials[index], epochs, out, &interrupt)? else {
                 return Ok(ExitCode::from(train::INTERRUPTED));
             };
+            measure = scored.map(|(measure, _)| measure).or(measure);
+            let score = scored.map(|(_, score)| score);
             tried.push(Tried { trial: index + 1, epochs, settings: trials[index], score });
             scores.push(score);
         }
@@ -64,7 +66,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         let adapter = |&index: &usize| folder.join(format!("{}-{epochs}.safetensors", index + 1));
         winner = left.first().filter(|_| scores.iter().any(Option::is_some)).map(adapter);
     }
-    print(args, &tried);
+    print(args, &tried, measure);
     let adapter = winner.ok_or(Error::AllDiverged)?;
     let write = |source| Error::Write { path: args.train.out.clone(), source };
     let bytes = std::fs::read(&adapter).map_err(write)?;
@@ -77,45 +79,44 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The trial's score, if it has one; none when it was stopped.
+/// The trial's score and what it is, if it has one; none when it was stopped.
 fn score(
     base: &train::Args,
     trial: &Trial,
     epochs: usize,
     out: PathBuf,
     interrupt: &Interrupt,
-) -> Result<Option<Option<f64>>, Error> {
+) -> Result<Option<Option<(SelectBy, f64)>>, Error> {
     let mut recipe = trial.recipe(&base.recipe);
     recipe.schedule = base.preset.recipe(epochs).schedule;
     recipe.fit_on = FitOn::Train;
-    let measure = recipe.select_by;
     let args = train::Args { recipe, out, run_dir: None, ..base.clone() };
     match train(&args, interrupt) {
         Ok(None) => Ok(None),
         Ok(Some(written)) => {
-            let Outcome { best, .. } = written.outcome;
+            let Outcome { best, measure, .. } = written.outcome;
             let scores = best.and_then(|record| record.validation).ok_or(Error::NoValidation)?;
-            Ok(Some(Some(scores.selected(measure))))
+            Ok(Some(Some((measure, scores.selected(measure)))))
         }
         Err(Error::Learn(LearnError::NotFinite { .. })) => Ok(Some(None)),
         Err(error) => Err(error),
     }
 }
 
-fn print(args: &Args, tried: &[Tried]) {
+fn print(args: &Args, tried: &[Tried], measure: Option<SelectBy>) {
     let mut tried = tried.to_vec();
     tried.sort_by(|a, b| (b.epochs, b.score).partial_cmp(&(a.epochs, a.score)).unwrap_or(std::cmp::Ordering::Equal));
     if args.train.json {
         println!("{}", serde_json::to_string_pretty(&tried).expect("numbers and names"));
         return;
     }
-    let measure = args.train.recipe.select_by.name().replace('_', " ");
+    let measure = measure.map_or("score", SelectBy::words);
     let row = |Tried { trial, epochs, settings, score }: &Tried| {
         let Trial { learning_rate, weight_decay, dropout } = settings;
         let score = score.map_or("diverged".to_owned(), |score| format!("{:.2} %", 100.0 * score));
         let settings = [format!("{learning_rate:e}"), format!("{weight_decay:e}"), format!("{dropout}")];
         [trial.to_string(), epochs.to_string()].into_iter().chain(settings).chain([score]).collect()
     };
-    let titles = ["trial", "epochs", "--lr", "--weight-decay", "--dropout", &measure];
+    let titles = ["trial", "epochs", "--lr", "--weight-decay", "--dropout", measure];
     println!("{}", table(&titles, &tried.iter().map(row).collect::<Vec<Vec<String>>>()));
 }

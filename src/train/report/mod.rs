@@ -20,6 +20,8 @@ pub struct Run<'a> {
     pub settings: &'a Value,
     /// In order.
     pub epochs: Vec<Epoch>,
+    /// What epochs are compared by, in words.
+    pub measure: &'a str,
     /// Counted from 1, the one whose parameters the adapter has, and why.
     pub chosen: (usize, &'a str),
     /// The chosen adapter on the validation split; none without one.
@@ -38,13 +40,13 @@ pub struct Epoch {
     /// Mean over its pictures.
     pub train_loss: f64,
     /// On the validation split.
-    pub validation: Option<(Loss, Accuracy)>,
+    pub validation: Option<(Loss, Score)>,
 }
 
 /// A mean loss.
 pub type Loss = f64;
-/// A share, at most 1.
-pub type Accuracy = f64;
+/// By the run's measure, at most 1.
+pub type Score = f64;
 
 /// A picture that was answered wrongly.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,7 +18,7 @@ pub fn html(run: &Run<'_>) -> String {
     let figures = run.figures.as_ref();
     let sections = [
         sections::summary(run),
-        sections::curves(&run.epochs, run.chosen.0),
+        sections::curves(&run.epochs, run.measure, run.chosen.0),
         figures.and_then(sections::confusion),
         figures.map(sections::classes),
         sections::mistakes(&run.mistakes),

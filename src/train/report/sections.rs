@@ -38,23 +38,23 @@ pub fn summary(run: &Run<'_>) -> Option<String> {
 /// Something of an epoch, if it has it.
 type Figure<'a> = &'a dyn Fn(&Epoch) -> Option<f64>;
 
-/// Loss and accuracy by epoch.
-pub fn curves(epochs: &[Epoch], chosen: usize) -> Option<String> {
+/// Loss and score by epoch.
+pub fn curves(epochs: &[Epoch], measure: &str, chosen: usize) -> Option<String> {
     let point = |(n, epoch): (i32, &Epoch), value: Figure<'_>| Some((f64::from(n), value(epoch)?));
     let by_epoch = |value: Figure<'_>| (1..).zip(epochs).filter_map(|epoch| point(epoch, value)).collect::<Vec<_>>();
     let of_chosen = |value: Figure<'_>| {
         let chosen = (1..).zip(epochs).nth(chosen.saturating_sub(1));
         chosen.and_then(|epoch| point(epoch, value)).into_iter().collect::<Vec<_>>()
     };
-    let (validation, accuracy): (Figure<'_>, Figure<'_>) = (&|e| Some(e.validation?.0), &|e| Some(e.validation?.1));
+    let (validation, score): (Figure<'_>, Figure<'_>) = (&|e| Some(e.validation?.0), &|e| Some(e.validation?.1));
     let loss = [
         ("train", by_epoch(&|e| Some(e.train_loss))),
         ("validation", by_epoch(validation)),
         ("chosen", of_chosen(validation)),
     ];
-    let accuracy = [("validation", by_epoch(accuracy)), ("chosen", of_chosen(accuracy))];
+    let score = [("validation", by_epoch(score)), ("chosen", of_chosen(score))];
     let rate = [("learning rate", by_epoch(&|e| Some(e.learning_rate)))];
-    let charts = [("loss", &loss[..]), ("accuracy", &accuracy[..]), ("learning rate", &rate[..])];
+    let charts = [("loss", &loss[..]), (measure, &score[..]), ("learning rate", &rate[..])];
     let charts: String = charts.iter().filter_map(|(y, lines)| chart("epoch", y, lines)).collect();
     (!charts.is_empty()).then(|| format!("<h2>Curves</h2><div class=two>{charts}</div>"))
 }
