@@ -58,6 +58,9 @@ pub enum Error {
     /// Nothing was exported.
     #[error(transparent)]
     Export(#[from] export::ExportError),
+    /// A name for a task.
+    #[error("--task: {0}")]
+    Task(#[from] crate::registry::TaskNameError),
     /// Nothing was trained.
     #[error(transparent)]
     Train(#[from] train::Error),

@@ -37,7 +37,7 @@ pub struct OperatingPoint {
 /// A text that is no operating point.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no operating point: write precision=SHARE or recall=SHARE, perhaps with :LABEL, the share above 0 and at most 1"
+    "`{0}` is no operating point: write precision=SHARE, perhaps with :LABEL, or recall=SHARE:LABEL, the share above 0 and at most 1, as 0.9 for 90 %"
 )]
 pub struct ParseError(pub String);
 

@@ -132,6 +132,9 @@ impl Job {
 fn data_faults(data: &Dataset, task: &Task) -> Vec<String> {
     let classes = task.labels.len();
     let mut faults = Vec::new();
+    if classes == 0 {
+        faults.push("no picture has a label: there is no class to train".to_owned());
+    }
     if data.train.is_empty() {
         faults.push("there is no picture to train on: look at --data".to_owned());
     }
@@ -176,8 +179,11 @@ fn weight_faults(task: &Task, recipe: &Recipe) -> Vec<String> {
         if weights.len() != classes {
             faults.push(format!("--class-weight has {} numbers for {classes} classes", weights.len()));
         }
-        if !weights.iter().all(|&weight| weight >= 0.0 && weight.is_finite()) {
-            faults.push("--class-weight must be 0 or more for every class".to_owned());
+        // Where nothing is learnt of a class, its probability stays one half: a yes for every picture.
+        let single = task.problem == Problem::SingleLabel;
+        if !weights.iter().all(|&weight| (weight > 0.0 || single && weight == 0.0) && weight.is_finite()) {
+            let least = if single { "0 or more" } else { "above 0, as pictures have several labels," };
+            faults.push(format!("--class-weight must be {least} for every class"));
         }
     }
     faults

@@ -22,7 +22,7 @@ impl Loss {
         let weights = match weight {
             ClassWeight::None => vec![1.0; classes],
             ClassWeight::Given(weights) => weights.clone(),
-            ClassWeight::Balanced => balanced(examples, classes),
+            ClassWeight::Balanced => balanced(examples, classes, problem),
         };
         Self { problem, smoothing, weights }
     }
@@ -105,14 +105,16 @@ impl Loss {
     }
 }
 
-/// n / (classes with examples · n of the class), as scikit-learn counts; 0 for a class without examples.
+/// n / (classes with examples · n of the class), as scikit-learn counts. A class without examples counts nothing where the
+/// others' pictures push it down anyway; where each class is a question of its own it counts once, to be learnt as a no.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a ratio in f32")]
-fn balanced(examples: &[Example], classes: usize) -> Vec<f32> {
+fn balanced(examples: &[Example], classes: usize, problem: Problem) -> Vec<f32> {
     let mut counts = vec![0usize; classes];
     examples.iter().flat_map(|example| &example.targets).for_each(|&class| counts[class] += 1);
     let all: usize = counts.iter().sum();
     let there = counts.iter().filter(|&&count| count > 0).count();
-    let weight = |&count: &usize| if count == 0 { 0.0 } else { (all as f64 / (there as f64 * count as f64)) as f32 };
+    let absent = if problem == Problem::MultiLabel { 1.0 } else { 0.0 };
+    let weight = |&count: &usize| if count == 0 { absent } else { (all as f64 / (there as f64 * count as f64)) as f32 };
     counts.iter().map(weight).collect()
 }
 

@@ -160,6 +160,9 @@ impl Method {
     }
 }
 
+/// Far beyond what is useful, and far below where numbers of steps overflow.
+const EPOCHS_MAX: usize = 100_000;
+
 impl Recipe {
     /// Dropout rate per block: rate · i / (depth - 1) at block i.
     #[expect(clippy::cast_precision_loss, reason = "blocks are far fewer than 2^24")]
@@ -180,7 +183,7 @@ impl Recipe {
             }
         };
         let positive = |value: f64| value > 0.0 && value.is_finite();
-        check(self.schedule.epochs > 0, "--epochs must be at least 1");
+        check((1..=EPOCHS_MAX).contains(&self.schedule.epochs), "--epochs must be between 1 and 100000");
         check(self.schedule.warmup_epochs < self.schedule.epochs.max(1), "--warmup-epochs must be below --epochs");
         check(positive(self.learning_rate), "--lr must be above 0");
         check(self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "--weight-decay must be 0 or more");

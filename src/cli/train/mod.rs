@@ -13,6 +13,7 @@ use crate::adapter::Pooling;
 use crate::backbone::PositionRule;
 use crate::commands;
 use crate::commands::train::{self, OnBadFile, Publish};
+use crate::registry::TaskName;
 use crate::train::run::Start;
 use recipe::RecipeArgs;
 
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR|FILE.csv")]
     data: PathBuf,
 
-    /// What becomes of files that are no pictures
+    /// What becomes of files that are no pictures: fail or skip
     #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = on_bad_file)]
     on_bad_file: OnBadFile,
 
@@ -140,6 +141,7 @@ impl Args {
 
 fn publish(args: &Args) -> Result<Option<Publish>, commands::Error> {
     let Some((url, task)) = args.publish.clone().zip(args.task.clone()) else { return Ok(None) };
+    TaskName::parse(&task)?;
     let key = match args.key_file.clone() {
         Some(path) => Some(first_line(path)?),
         None => std::env::var(KEY_VARIABLES[0]).ok().filter(|key| !key.is_empty()),

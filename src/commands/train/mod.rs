@@ -27,7 +27,7 @@ use crate::durable::{prepare, replace};
 use crate::engine::training::TrainSettings;
 use crate::engine::{self, Backend, EngineKind, EngineSettings};
 use crate::hash::content_hash;
-use crate::train::run::{RunFolder, Start};
+use crate::train::run::{RunFolder, Start, is_run};
 use crate::train::{End, FitOn, Job, Preset, Recipe, State, fit};
 pub use error::Error;
 use follow::Follow;
@@ -107,11 +107,17 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 
 /// Trains, writes the adapter, and sends it to a server if that is asked for; none when it was told to stop.
 pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written<'a>>, Error> {
-    spare(&args.out, args.start != Start::New)?;
+    let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
+    let replaces = match args.start {
+        Start::New => false,
+        Start::Overwrite => true,
+        // Where there is no run, perhaps because of a wrong name, the adapter is somebody else's.
+        Start::Resume => is_run(&run_dir),
+    };
+    spare(&args.out, replaces)?;
     let Inputs { job, weights, settings, mut engine, held_back } = inputs::read(args)?;
     // Found out before hours of training.
     prepare(&args.out)?;
-    let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
     let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
     announce(args, &job, &state, &run_dir);
@@ -150,12 +156,14 @@ fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
         eprintln!("no picture to fit on is of class {label:?}: the adapter will hardly ever answer with it");
     }
     if validation == 0 && job.recipe.fit_on == FitOn::Train {
-        eprintln!("nothing to select on: the last epoch is taken. Is every class, or all of it, one group?");
+        eprintln!("nothing to select on: the last epoch is taken. Has every class three pictures, or three groups?");
     }
     if args.start == Start::Resume && state.at.epoch == job.recipe.schedule.total() {
         eprintln!("all epochs are done: what is left is the report and the adapter");
     } else if args.start == Start::Resume && state.at.epoch + state.at.step > 0 {
         eprintln!("going on in epoch {} after step {}", state.at.epoch + 1, state.at.step);
+    } else if args.start == Start::Resume {
+        eprintln!("nothing was kept there yet: the run begins");
     }
 }
 
@@ -165,7 +173,9 @@ fn doubt(state: &State) {
     if let (Some(first), Some(last)) = (first, last)
         && last > first
     {
-        eprintln!("training ended with a larger loss than it began with, {last:.4} after {first:.4}: lower --lr");
+        eprintln!(
+            "training ended with a larger loss than it began with, {last:.4} after {first:.4}: a lower --lr or more --epochs may help"
+        );
     }
 }
 

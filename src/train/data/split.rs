@@ -60,8 +60,8 @@ impl Percent {
 }
 
 /// Puts every picture into a split: class by class, in the order of the keys' hashes, so that neither the order nor the
-/// bytes of the files matter. A class of at least three pictures is in every split that gets a share, unless a group
-/// takes all of it.
+/// bytes of the files matter. A class of at least three pictures, or groups none of which has more than half of it, is in every
+/// split that gets a share.
 pub fn split(pictures: Vec<Loose>, percent: Percent) -> Vec<(Split, Example)> {
     let mut units: BTreeMap<String, Vec<Example>> = BTreeMap::new();
     pictures.into_iter().for_each(|Loose { example, key }| units.entry(key).or_default().push(example));
@@ -80,10 +80,15 @@ fn split_class(mut units: Vec<(String, Vec<Example>)>, percent: Percent) -> Vec<
     units.sort_by(|a, b| a.0.cmp(&b.0));
     let all = units.iter().map(|(_, examples)| examples.len()).sum();
     let mut left = [(Split::Test, wanted(all, percent.test)), (Split::Validation, wanted(all, percent.validation))];
+    let (untouched, several) = (left.map(|(_, wanted)| wanted), units.len() >= 3);
     let mut place = |examples: Vec<Example>| {
-        let fits = left.iter_mut().find(|(_, left)| examples.len() <= *left);
+        let count = examples.len();
+        // A group larger than the share, but not the greater part of the class, is better than none.
+        let first = |left: usize, wanted: usize| several && wanted > 0 && left == wanted && 2 * count <= all;
+        let mut places = left.iter_mut().zip(untouched);
+        let fits = places.find(|((_, left), wanted)| count <= *left || first(*left, *wanted)).map(|(place, _)| place);
         let split = fits.map_or(Split::Train, |(split, left)| {
-            *left -= examples.len();
+            *left = left.saturating_sub(count);
             *split
         });
         examples.into_iter().map(move |example| (split, example)).collect::<Vec<_>>()
@@ -135,6 +140,14 @@ mod tests {
                 prop_assert_eq!(*of_group.entry(group).or_insert(split), split);
             }
         }
+    }
+
+    #[test]
+    fn groups_larger_than_a_share_are_split_too() {
+        let pictures = (0..20).map(|i| loose(&format!("{i}"), 0, &format!("group {}", i / 4))).collect();
+        let found = split(pictures, Percent::BOTH);
+        let count = |part| found.iter().filter(|(split, _)| *split == part).count();
+        assert_eq!([Split::Train, Split::Validation, Split::Test].map(count), [12, 4, 4]);
     }
 
     #[test]

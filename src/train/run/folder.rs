@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -17,6 +17,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 const RESULT: &str = "result.json";
 const REPORT: &str = "report.html";
 const LOCK: &str = "lock";
+const NAMES: [&str; 5] = [CONFIG, LOG, CHECKPOINT, RESULT, REPORT];
 
 /// A folder that has the run's settings (`config.json`), a line for each epoch (`log.jsonl`), the state from which it
 /// goes on (`checkpoint.safetensors`) and, once it is complete, what came out (`result.json`, and `report.html` for
@@ -59,6 +60,14 @@ pub enum RunError {
         .0.display()
     )]
     Unfinished(PathBuf),
+    /// Files that a run would replace.
+    #[error("{}: there is {name}, and no config.json of a run explains it; name another folder as --run-dir", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// A file there.
+        name: &'static str,
+    },
     /// Settings that are not those that the run began with.
     #[error("{} was begun with other settings ({differences}): give the same ones, or begin anew by --force", path.display())]
     OtherSettings {
@@ -81,6 +90,11 @@ impl RunFolder {
     /// Makes or opens the folder for a run of these settings, and answers with the state to go on from.
     pub fn open(path: &Path, settings: &Value, start: Start, job: &Job) -> Result<(Self, State), RunError> {
         fs::create_dir_all(path).map_err(io_error(path))?;
+        if !is_run(path)
+            && let Some(name) = NAMES.into_iter().find(|name| path.join(name).exists())
+        {
+            return Err(RunError::Foreign { path: path.to_owned(), name });
+        }
         let lock = lock(path)?;
         let config = serde_json::to_vec_pretty(settings).expect("values of our own");
         let folder = Self { path: path.to_owned(), run: content_hash(&config), _lock: lock };
@@ -182,6 +196,19 @@ impl RunFolder {
     }
 }
 
+/// Whether the folder's settings are those of a run, of whatever version.
+pub fn is_run(path: &Path) -> bool {
+    let settings = File::open(path.join(CONFIG)).and_then(|file| {
+        let mut text = Vec::new();
+        file.take(CONFIG_BYTES_MAX).read_to_end(&mut text).map(|_| text)
+    });
+    let settings: Option<Value> = settings.ok().and_then(|text| serde_json::from_slice(&text).ok());
+    settings.and_then(|settings| Some(settings["tool"].as_str()?.starts_with("manylens "))).unwrap_or(false)
+}
+
+/// Settings have at most a name and a weight for each of 32,768 classes.
+const CONFIG_BYTES_MAX: u64 = 64 << 20;
+
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::Io { path: path.to_owned(), source }
 }
@@ -228,7 +255,7 @@ mod tests {
     use crate::train::testing;
 
     fn settings(seed: u64) -> Value {
-        json!({"recipe": {"seed": seed, "flip": false}, "data": {"train": 8}})
+        json!({"tool": "manylens 0", "recipe": {"seed": seed, "flip": false}, "data": {"train": 8}})
     }
 
     #[test]
@@ -248,6 +275,18 @@ mod tests {
         run.complete(&json!({})).expect("written");
         drop(run);
         assert_eq!(open(Start::New, 2).expect("the former is complete").1.at.step, 0);
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let (folder, job) = (tempfile::tempdir().expect("a folder"), testing::job(|_| ()));
+        let config = folder.path().join(CONFIG);
+        fs::write(&config, r#"{"model_type": "dinov2"}"#).expect("written");
+        for start in [Start::New, Start::Resume, Start::Overwrite] {
+            let error = RunFolder::open(folder.path(), &settings(1), start, &job).err().expect("refused").to_string();
+            assert!(error.contains("there is config.json, and no config.json of a run explains it"), "{error}");
+        }
+        assert_eq!(fs::read_to_string(config).expect("there"), r#"{"model_type": "dinov2"}"#);
     }
 
     #[test]
