@@ -40,6 +40,8 @@ pub struct Job {
     pub task: Task,
     /// How it is trained.
     pub recipe: Recipe,
+    /// What the best epoch has most of.
+    pub measure: SelectBy,
     /// What is fitted on.
     pub train: Vec<Example>,
     /// What the best epoch is chosen on; empty when there is nothing to choose on.
@@ -75,7 +77,7 @@ impl Job {
         if !faults.is_empty() {
             return Err(JobError(faults));
         }
-        recipe.select_by.get_or_insert(SelectBy::of(task.problem));
+        let measure = *recipe.select_by.get_or_insert(SelectBy::of(task.problem));
         let (mut train, mut validation) = (data.train, data.validation);
         if recipe.fit_on == FitOn::All {
             train.append(&mut validation);
@@ -91,6 +93,7 @@ impl Job {
             layout,
             task,
             recipe,
+            measure,
             train,
             validation,
             pictures,
@@ -99,11 +102,6 @@ impl Job {
         };
         let faults = job.file_faults();
         if faults.is_empty() { Ok(job) } else { Err(JobError(faults)) }
-    }
-
-    /// What the best epoch has most of.
-    pub fn measure(&self) -> SelectBy {
-        self.recipe.select_by.unwrap_or_else(|| SelectBy::of(self.task.problem))
     }
 
     /// What the server would refuse in the adapter's file, whatever is learned: the file of the parameters that training
@@ -181,7 +179,8 @@ fn weight_faults(task: &Task, recipe: &Recipe) -> Vec<String> {
         }
         // Where nothing is learnt of a class, its probability stays one half: a yes for every picture.
         let single = task.problem == Problem::SingleLabel;
-        if !weights.iter().all(|&weight| (weight > 0.0 || single && weight == 0.0) && weight.is_finite()) {
+        let enough = |weight: f32| if single { weight >= 0.0 } else { weight > 0.0 };
+        if !weights.iter().all(|&weight| enough(weight) && weight.is_finite()) {
             let least = if single { "0 or more" } else { "above 0, as pictures have several labels," };
             faults.push(format!("--class-weight must be {least} for every class"));
         }

@@ -183,7 +183,8 @@ impl Recipe {
             }
         };
         let positive = |value: f64| value > 0.0 && value.is_finite();
-        check((1..=EPOCHS_MAX).contains(&self.schedule.epochs), "--epochs must be between 1 and 100000");
+        let epochs = format!("--epochs must be between 1 and {EPOCHS_MAX}");
+        check((1..=EPOCHS_MAX).contains(&self.schedule.epochs), &epochs);
         check(self.schedule.warmup_epochs < self.schedule.epochs.max(1), "--warmup-epochs must be below --epochs");
         check(positive(self.learning_rate), "--lr must be above 0");
         check(self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "--weight-decay must be 0 or more");

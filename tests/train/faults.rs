@@ -88,6 +88,36 @@ fn several_labels_a_picture_train_alike_and_are_checked_alike() {
 }
 
 #[test]
+fn pictures_without_any_label_are_refused() {
+    let bench = Bench::new("native");
+    bench.write("none.csv", "path,label\ncat.png,\nrocket.jpg,\n");
+    let csv = bench.path("data/none.csv");
+    let output = bench.train_on(&["--data", csv.to_str().expect("UTF-8")], "a.safetensors", &[]).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no picture has a label"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_name_that_is_no_tasks_is_found_out_before_training() {
+    let said = Bench::new("native").refused(&["--publish", "http://127.0.0.1:9", "--task", "Two words"]);
+    assert!(said.contains("--task: `Two words` is no task name") && !said.contains("epoch 1"), "{said}");
+}
+
+/// A mistyped folder has no run to go on with: what lies at `--out` is of another one.
+#[test]
+fn resuming_where_there_is_no_run_replaces_no_adapter() {
+    let bench = Bench::new("native");
+    let whole = bench.trained("a.safetensors", &["--epochs", "2"]);
+    let other = bench.path("typo.run");
+    let flags = ["--epochs", "2", "--resume", "--run-dir", other.to_str().expect("UTF-8")];
+    let output = bench.train("a.safetensors", &flags).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(!other.exists());
+    assert_eq!(fs::read(bench.path("a.safetensors")).expect("there"), whole);
+}
+
+#[test]
 fn a_class_without_pictures_is_named() {
     let bench = Bench::new("native");
     bench.write("classes.txt", "cat\nother\nnobody\n");

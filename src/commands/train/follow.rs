@@ -42,7 +42,7 @@ impl<'a> Follow<'a> {
         keep_every: Duration,
     ) -> Self {
         let (pictures, epochs) = (job.train.len(), job.recipe.schedule.total());
-        let (display, now) = (Display::new(pictures * epochs, &state.at, job.measure()), Instant::now());
+        let (display, now) = (Display::new(pictures * epochs, &state.at, job.measure), Instant::now());
         Self { folder, interrupt, keep_every, display, pictures, epochs, kept_at: now, epoch_began: now, line: None }
     }
 }

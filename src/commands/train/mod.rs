@@ -174,7 +174,8 @@ fn doubt(state: &State) {
         && last > first
     {
         eprintln!(
-            "training ended with a larger loss than it began with, {last:.4} after {first:.4}: a lower --lr or more --epochs may help"
+            "training ended with a larger loss than it began with, {last:.4} after {first:.4}: a lower --lr or more \
+             --epochs may help"
         );
     }
 }

@@ -71,8 +71,8 @@ impl Outcome {
         let best = state.at.best_epoch;
         Self {
             chosen_epoch: best.map_or(state.at.history.len(), |best| best + 1),
-            chosen_by: best.map_or("last epoch", |_| job.measure().name()),
-            measure: job.measure(),
+            chosen_by: best.map_or("last epoch", |_| job.measure.name()),
+            measure: job.measure,
             last: state.at.history.last().cloned(),
             best: best.and_then(|best| state.at.history.get(best)).cloned(),
         }

@@ -60,8 +60,8 @@ impl Percent {
 }
 
 /// Puts every picture into a split: class by class, in the order of the keys' hashes, so that neither the order nor the
-/// bytes of the files matter. A class of at least three pictures, or groups none of which has more than half of it, is in every
-/// split that gets a share.
+/// bytes of the files matter. A class of at least three pictures, or groups none of which has more than half of it, is in
+/// every split that gets a share.
 pub fn split(pictures: Vec<Loose>, percent: Percent) -> Vec<(Split, Example)> {
     let mut units: BTreeMap<String, Vec<Example>> = BTreeMap::new();
     pictures.into_iter().for_each(|Loose { example, key }| units.entry(key).or_default().push(example));
@@ -76,20 +76,36 @@ pub fn split(pictures: Vec<Loose>, percent: Percent) -> Vec<(Split, Example)> {
     split
 }
 
+/// A split's part of a class, in pictures.
+struct Share {
+    split: Split,
+    wanted: usize,
+    taken: usize,
+}
+
+impl Share {
+    fn has_room(&self, count: usize) -> bool {
+        self.taken + count <= self.wanted
+    }
+
+    fn is_missing(&self) -> bool {
+        self.wanted > 0 && self.taken == 0
+    }
+}
+
 fn split_class(mut units: Vec<(String, Vec<Example>)>, percent: Percent) -> Vec<(Split, Example)> {
     units.sort_by(|a, b| a.0.cmp(&b.0));
-    let all = units.iter().map(|(_, examples)| examples.len()).sum();
-    let mut left = [(Split::Test, wanted(all, percent.test)), (Split::Validation, wanted(all, percent.validation))];
-    let (untouched, several) = (left.map(|(_, wanted)| wanted), units.len() >= 3);
+    let (units_count, all) = (units.len(), units.iter().map(|(_, examples)| examples.len()).sum());
+    let share = |split, percent| Share { split, wanted: wanted(all, percent), taken: 0 };
+    let mut shares = [share(Split::Test, percent.test), share(Split::Validation, percent.validation)];
+    // A group larger than the share, but not the greater part of the class, is better than none.
+    let spared = |count: usize| units_count >= 3 && 2 * count <= all;
     let mut place = |examples: Vec<Example>| {
         let count = examples.len();
-        // A group larger than the share, but not the greater part of the class, is better than none.
-        let first = |left: usize, wanted: usize| several && wanted > 0 && left == wanted && 2 * count <= all;
-        let mut places = left.iter_mut().zip(untouched);
-        let fits = places.find(|((_, left), wanted)| count <= *left || first(*left, *wanted)).map(|(place, _)| place);
-        let split = fits.map_or(Split::Train, |(split, left)| {
-            *left = left.saturating_sub(count);
-            *split
+        let fits = shares.iter_mut().find(|share| share.has_room(count) || share.is_missing() && spared(count));
+        let split = fits.map_or(Split::Train, |share| {
+            share.taken += count;
+            share.split
         });
         examples.into_iter().map(move |example| (split, example)).collect::<Vec<_>>()
     };

@@ -162,9 +162,7 @@ impl RunFolder {
     }
 
     fn compare(&self, settings: &Value) -> Result<(), RunError> {
-        let path = self.file(CONFIG);
-        let text = fs::read(&path).map_err(io_error(&path))?;
-        let former: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let former = settings_in(&self.path).unwrap_or_default();
         let mut found = Vec::new();
         differences("", &former, settings, &mut found);
         match found.is_empty() {
@@ -196,14 +194,17 @@ impl RunFolder {
     }
 }
 
-/// Whether the folder's settings are those of a run, of whatever version.
+/// Whether the folder has a run, of whatever version.
 pub fn is_run(path: &Path) -> bool {
-    let settings = File::open(path.join(CONFIG)).and_then(|file| {
-        let mut text = Vec::new();
-        file.take(CONFIG_BYTES_MAX).read_to_end(&mut text).map(|_| text)
-    });
-    let settings: Option<Value> = settings.ok().and_then(|text| serde_json::from_slice(&text).ok());
-    settings.and_then(|settings| Some(settings["tool"].as_str()?.starts_with("manylens "))).unwrap_or(false)
+    settings_in(path).is_some()
+}
+
+/// A run's settings, if the folder has them and not another thing's.
+fn settings_in(path: &Path) -> Option<Value> {
+    let mut text = Vec::new();
+    File::open(path.join(CONFIG)).ok()?.take(CONFIG_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let settings: Value = serde_json::from_slice(&text).ok()?;
+    settings["tool"].as_str()?.starts_with("manylens ").then_some(settings)
 }
 
 /// Settings have at most a name and a weight for each of 32,768 classes.
