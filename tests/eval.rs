@@ -65,22 +65,22 @@ fn what_is_fitted_is_written_and_measured() {
     let flags = ["--fit-temperature", "--operating-point", "recall=0.9:dog", "--out", "fitted.safetensors", "--json"];
     let fitted = json(&eval(folder.path(), "pets.safetensors", &flags));
     assert_eq!(
-        (&fitted["split"], &fitted["pictures"], &fitted["fitted"]["pictures"]),
+        (&fitted["split"], &fitted["n"], &fitted["fitted"]["pictures"]),
         (&"test".into(), &20.into(), &20.into())
     );
     let point = &fitted["fitted"]["operating_points"][0];
     assert!(point["recall"]["value"].as_f64() >= Some(0.9), "{point}");
 
     let held = &fitted["held"][0];
-    assert_eq!((&held["label"], &held["reached"]), (&"dog".into(), &fitted["classes"][0]["recall"]));
+    assert_eq!((&held["label"], &held["reached"]), (&"dog".into(), &fitted["report"]["classes"][0]["recall"]));
     let goes = held["reached"]["interval"][1].as_f64() >= Some(0.9);
     assert_eq!(held["holds"], goes);
     let again = json(&eval(folder.path(), "fitted.safetensors", &["--json"]));
-    assert_eq!((&again["classes"], &again["calibration"]), (&fitted["classes"], &fitted["calibration"]));
+    assert_eq!(again["report"], fitted["report"]);
     let validation = json(&eval(folder.path(), "fitted.safetensors", &["--split", "validation", "--json"]));
-    assert_eq!(validation["classes"][0]["recall"], point["recall"]);
+    assert_eq!(validation["report"]["classes"][0]["recall"], point["recall"]);
     let before = json(&eval(folder.path(), "pets.safetensors", &["--split", "validation", "--json"]));
-    let loss = |report: &Value| report["calibration"]["negative_log_likelihood"].as_f64().expect("a loss");
+    let loss = |report: &Value| report["report"]["calibration"]["negative_log_likelihood"].as_f64().expect("a loss");
     assert!(loss(&validation) <= loss(&before));
     assert_eq!(validation["top1"], before["top1"]);
 
@@ -115,7 +115,54 @@ fn a_bad_file_is_named_and_left_out_only_if_that_is_asked_for() {
         "{error}"
     );
     let report = json(&eval(folder.path(), "pets.safetensors", &["--on-bad-file", "skip", "--json"]));
-    assert_eq!((&report["bad_files"], &report["pictures"]), (&1.into(), &20.into()));
+    assert_eq!((&report["bad_files"], &report["n"]), (&1.into(), &20.into()));
     let table = eval(folder.path(), "pets.safetensors", &["--on-bad-file", "skip"]);
     assert!(String::from_utf8_lossy(&table.stdout).contains("balanced accuracy"));
+}
+
+/// The keys that programs read first, and the adapter given as a flag.
+#[test]
+fn the_first_figures_are_plain_fractions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    let by_flag = |flags: &[&str]| eval(folder.path(), "--adapter=pets.safetensors", flags);
+    let found = json(&by_flag(&["--json", "--top-k", "1"]));
+    let report = &found["report"];
+    let figures = [&found["top1"], &found["balanced"], &found["ece"]];
+    let whole = [&report["top1"]["value"], &report["balanced_accuracy"], &report["calibration"]["expected_error"]];
+    assert_eq!(figures, whole);
+    assert_eq!((&found["n"], &found["top5"], &report["k"]), (&20.into(), &1.0.into(), &1.into()));
+    assert!(!by_flag(&["--top-k", "0"]).status.success());
+}
+
+#[test]
+fn a_temperature_under_fitted_thresholds_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    let fit = |adapter: &str, flags: &[&str]| eval(folder.path(), adapter, flags);
+    let fitted = fit("pets.safetensors", &["--operating-point", "recall=0.9:dog", "--out", "fitted.safetensors"]);
+    assert!(fitted.status.success());
+    let error = String::from_utf8_lossy(&fit("fitted.safetensors", &["--fit-temperature"]).stderr).into_owned();
+    assert!(error.contains("its former temperature: \"dog\"; fit them again by --operating-point"), "{error}");
+    let again = fit("fitted.safetensors", &["--fit-temperature", "--operating-point", "recall=0.8:dog"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+#[test]
+fn an_adapter_that_was_trained_on_validation_pictures_is_doubted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    let path = folder.path().join("pets.safetensors");
+    let backbone = load(Path::new(BACKBONE), &LoadOptions::default()).expect("a backbone").backbone;
+    let lineage = serde_json::json!({"recipe": {"fit_on": "all"}});
+    let adapter = Adapter { labels: vec!["dog".into(), "cat".into()], lineage, ..random(&backbone, 2, 3) };
+    let file = AdapterFile { adapter, probe: None, extra: Default::default() };
+    std::fs::write(path, format::write(&file, &Layout::of(&backbone.shape))).expect("written");
+    let warned = |flags: &[&str]| {
+        let output = eval(folder.path(), "pets.safetensors", &[flags, &["--json"]].concat());
+        let found = json(&output)["warnings"].as_array().expect("a list").len();
+        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("promises too much"), found == 1);
+        found == 1
+    };
+    assert!(!warned(&[]) && warned(&["--split", "validation"]) && warned(&["--operating-point", "recall=0.9:dog"]));
 }

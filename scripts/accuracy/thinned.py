@@ -69,10 +69,10 @@ def row(args, task, label, variant, seed):
     plain = evaluated(args, adapter, task, None)
     recall = evaluated(args, adapter, task, f"recall={args.recall}:{label}")
     precision = evaluated(args, adapter, task, f"precision={args.precision}")
-    found = next(one for one in plain["classes"] if one["label"] == label)
-    cells = [variant, str(seed), percent(plain["top1"]["value"]), percent(plain["balanced_accuracy"])]
+    found = next(one for one in plain["report"]["classes"] if one["label"] == label)
+    cells = [variant, str(seed), percent(plain["top1"]), percent(plain["balanced"])]
     cells += [share(found["recall"]), held(recall), held(precision)]
-    return [*cells, str(precision["abstained"]) if "held" in precision else "-"]
+    return [*cells, str(precision["report"]["abstained"]) if "held" in precision else "-"]
 
 
 def evaluated(args, adapter, task, point):

@@ -106,8 +106,8 @@ def accuracy(place, precision):
     reference = place.json(*call, "--engine", "native", "--precision", "f32")
     with served(place, precision) as url:
         tasks = json.loads(get(f"{url}/v1/tasks"))["tasks"]
-    return {"top1": figures["top1"]["value"], "top1_native_f32": reference["top1"]["value"],
-            "pictures": figures["pictures"], "probe_passed": [task["task"] for task in tasks]}  # fmt: skip
+    return {"top1": figures["top1"], "top1_native_f32": reference["top1"],
+            "pictures": figures["n"], "probe_passed": [task["task"] for task in tasks]}  # fmt: skip
 
 
 def bench(place, precision, *more):

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -14,8 +15,12 @@ use crate::train::data;
 #[derive(clap::Args)]
 pub struct Args {
     /// The adapter file
-    #[arg(value_name = "ADAPTER")]
-    adapter: PathBuf,
+    #[arg(value_name = "ADAPTER", required_unless_present = "adapter_flag")]
+    adapter: Option<PathBuf>,
+
+    /// The adapter file, as other commands take it; one without a flag goes first
+    #[arg(id = "adapter_flag", long = "adapter", value_name = "FILE")]
+    adapter_flag: Option<PathBuf>,
 
     /// Folder of the backbone
     #[arg(long, value_name = "DIR")]
@@ -38,8 +43,8 @@ pub struct Args {
     on_bad_file: OnBadFile,
 
     /// Classes that the top-k accuracy looks at
-    #[arg(long, value_name = "K", default_value_t = 5)]
-    top_k: usize,
+    #[arg(long, value_name = "K", default_value_t = NonZeroUsize::new(5).expect("five"))]
+    top_k: NonZeroUsize,
 
     #[command(flatten)]
     engine: EngineArgs,
@@ -83,7 +88,7 @@ enum OnBadFile {
 impl From<Args> for eval::Args {
     fn from(args: Args) -> Self {
         Self {
-            adapter: args.adapter,
+            adapter: args.adapter.or(args.adapter_flag).expect("clap requires one of them"),
             backbone: args.backbone,
             load: args.load.into(),
             data: args.data,
@@ -93,7 +98,7 @@ impl From<Args> for eval::Args {
                 Split::Test => data::Split::Test,
             },
             skip_bad_files: args.on_bad_file == OnBadFile::Skip,
-            top_k: args.top_k,
+            top_k: args.top_k.get(),
             engine: args.engine.engine,
             settings: args.engine.compute.settings(),
             fit_temperature: args.fit_temperature,

@@ -1,5 +1,6 @@
 use ndarray::Array2;
 
+use super::Share;
 use super::odds::log_odds;
 use crate::adapter::{Decision, Problem};
 use crate::serving::respond::{chosen, probabilities, ranked};
@@ -118,9 +119,28 @@ impl<'a> Answers<'a> {
         self.log_odds.iter().map(|odds| odds[class]).zip(truth).collect()
     }
 
+    /// Of the pictures that have a class, those of which one of the `k` most probable classes is one of theirs.
+    pub fn top(&self, k: usize) -> Share {
+        let with_class = self.ranked.iter().zip(self.known.targets).filter(|(_, targets)| !targets.is_empty());
+        let hits = with_class.clone().filter(|(ranked, targets)| ranked.iter().take(k).any(|c| targets.contains(c)));
+        Share::of(hits.count(), with_class.count())
+    }
+
+    /// Whether exactly the picture's own classes are chosen.
+    pub fn decided_right(&self, picture: usize) -> bool {
+        sorted(&self.chosen[picture]) == sorted(&self.known.targets[picture])
+    }
+
     /// Whether each picture's most probable class is one of its own.
     pub fn right(&self) -> impl Iterator<Item = bool> {
         let first = |ranked: &Vec<usize>| ranked.first().copied();
         self.ranked.iter().zip(self.known.targets).map(move |(r, t)| first(r).is_some_and(|class| t.contains(&class)))
     }
+}
+
+fn sorted(classes: &[usize]) -> Vec<usize> {
+    let mut classes = classes.to_vec();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
 }

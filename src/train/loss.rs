@@ -12,19 +12,24 @@ pub struct Loss {
     pub problem: Problem,
     /// What is taken from the true class and shared by all.
     pub smoothing: f32,
-    /// How much each class counts.
+    /// How much each class counts …
     pub weights: Vec<f32>,
+    /// … and, where each class is a question of its own, how much a no to it.
+    pub no_weights: Vec<f32>,
 }
 
 impl Loss {
     /// With weights found from the examples.
     pub fn new(problem: Problem, smoothing: f32, weight: &ClassWeight, examples: &[Example], classes: usize) -> Self {
-        let weights = match weight {
-            ClassWeight::None => vec![1.0; classes],
-            ClassWeight::Given(weights) => weights.clone(),
-            ClassWeight::Balanced => balanced(examples, classes, problem),
+        let (weights, no_weights) = match (weight, problem) {
+            (ClassWeight::None, _) => (vec![1.0; classes], vec![1.0; classes]),
+            (ClassWeight::Given(weights), _) => (weights.clone(), weights.clone()),
+            (ClassWeight::Balanced, Problem::SingleLabel) => (balanced(&counts(examples, classes)), vec![1.0; classes]),
+            (ClassWeight::Balanced, Problem::MultiLabel) => {
+                balanced_answers(&counts(examples, classes), examples.len())
+            }
         };
-        Self { problem, smoothing, weights }
+        Self { problem, smoothing, weights, no_weights }
     }
 
     /// What an example counts in a mean.
@@ -96,26 +101,43 @@ impl Loss {
             let x = f64::from(logit);
             let hit = if targets.contains(&class) { 1.0 } else { 0.0 };
             let target = hit * (1.0 - smoothing) + 0.5 * smoothing;
-            let weight = f64::from(self.weights[class]) / (classes * total);
-            // log(1 + exp(x)) without overflow.
-            loss += weight * (x.max(0.0) + (-x.abs()).exp().ln_1p() - target * x);
-            *d = (weight * (1.0 / (1.0 + (-x).exp()) - target)) as f32;
+            let [yes, no] = [&self.weights, &self.no_weights].map(|weights| f64::from(weights[class]));
+            let (yes, no) = (yes * target / (classes * total), no * (1.0 - target) / (classes * total));
+            // -ln(1 - p), and -ln(p) is it less x; without overflow.
+            let surprise = x.max(0.0) + (-x.abs()).exp().ln_1p();
+            let p = 1.0 / (1.0 + (-x).exp());
+            loss += yes * (surprise - x) + no * surprise;
+            *d = (no * p - yes * (1.0 - p)) as f32;
         }
         loss
     }
 }
 
-/// n / (classes with examples · n of the class), as scikit-learn counts. A class without examples counts nothing where the
-/// others' pictures push it down anyway; where each class is a question of its own it counts once, to be learnt as a no.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a ratio in f32")]
-fn balanced(examples: &[Example], classes: usize, problem: Problem) -> Vec<f32> {
-    let mut counts = vec![0usize; classes];
+/// Examples of each class.
+fn counts(examples: &[Example], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
     examples.iter().flat_map(|example| &example.targets).for_each(|&class| counts[class] += 1);
-    let all: usize = counts.iter().sum();
-    let there = counts.iter().filter(|&&count| count > 0).count();
-    let absent = if problem == Problem::MultiLabel { 1.0 } else { 0.0 };
-    let weight = |&count: &usize| if count == 0 { absent } else { (all as f64 / (there as f64 * count as f64)) as f32 };
-    counts.iter().map(weight).collect()
+    counts
+}
+
+/// n / (classes with examples · n of the class), as scikit-learn counts. A class without examples counts nothing: the
+/// others' pictures push it down anyway.
+fn balanced(counts: &[usize]) -> Vec<f32> {
+    let (all, there) = (counts.iter().sum(), counts.iter().filter(|&&count| count > 0).count());
+    counts.iter().map(|&count| share(all, there * count).unwrap_or(0.0)).collect()
+}
+
+/// Of each class, n / (2 · n with it) for a yes and n / (2 · n without it) for a no: both answers count the same. A class
+/// that no example or every example has is learnt as the one answer that there is.
+fn balanced_answers(counts: &[usize], all: usize) -> (Vec<f32>, Vec<f32>) {
+    let pair = |&count: &usize| share(all, 2 * count).zip(share(all, 2 * (all - count))).unwrap_or((1.0, 1.0));
+    counts.iter().map(pair).unzip()
+}
+
+/// None of nothing.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a ratio in f32")]
+fn share(part: usize, all: usize) -> Option<f32> {
+    (all > 0).then(|| (part as f64 / all as f64) as f32)
 }
 
 #[cfg(test)]
@@ -127,12 +149,12 @@ mod tests {
     }
 
     fn loss(problem: Problem) -> Loss {
-        Loss { problem, smoothing: 0.2, weights: vec![1.0, 0.5, 2.0] }
+        Loss { problem, smoothing: 0.2, weights: vec![1.0, 0.5, 2.0], no_weights: vec![1.0, 3.0, 0.25] }
     }
 
     #[test]
     fn a_plain_cross_entropy_is_the_logarithm() {
-        let plain = Loss { problem: Problem::SingleLabel, smoothing: 0.0, weights: vec![1.0; 2] };
+        let plain = Loss { problem: Problem::SingleLabel, smoothing: 0.0, weights: vec![1.0; 2], no_weights: vec![] };
         let logits = Array2::from_shape_vec((1, 2), vec![0.0, 3f32.ln()]).expect("a row");
         let (loss, d) = plain.backward(&logits, &[&[0]], 1.0);
         assert!((loss - 4f64.ln()).abs() < 1e-6, "{loss}");
@@ -176,5 +198,16 @@ mod tests {
         let loss = Loss::new(Problem::SingleLabel, 0.0, &ClassWeight::Balanced, &examples, 3);
         assert_eq!(loss.weights, [0.625, 0.0, 2.5]);
         assert_eq!(8.0 * loss.weight(&[0]), 2.0 * loss.weight(&[2]));
+    }
+
+    #[test]
+    fn balanced_weights_make_yes_and_no_count_the_same() {
+        let examples = [&[0][..], &[], &[], &[]].map(example);
+        let loss = Loss::new(Problem::MultiLabel, 0.0, &ClassWeight::Balanced, &examples, 2);
+        assert_eq!((&loss.weights[..], &loss.no_weights[..]), (&[2.0, 1.0][..], &[2.0 / 3.0, 1.0][..]));
+        // Of a class whose logits are all 0 both answers pull alike.
+        let targets: Vec<&[usize]> = examples.iter().map(|example| &example.targets[..]).collect();
+        let (_, d) = loss.backward(&Array2::zeros((4, 2)), &targets, 1.0);
+        assert!(d.column(0).sum().abs() < 1e-6 && d[[0, 0]] < 0.0, "{d}");
     }
 }

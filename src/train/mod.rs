@@ -26,7 +26,7 @@ mod schedule;
 mod score;
 mod state;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trained;
 
 pub use consistency::{Consistency, Mode};

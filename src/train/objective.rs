@@ -60,7 +60,7 @@ mod tests {
     use crate::adapter::Problem;
 
     fn loss() -> Loss {
-        Loss { problem: Problem::SingleLabel, smoothing: 0.0, weights: vec![1.0; 3] }
+        Loss { problem: Problem::SingleLabel, smoothing: 0.0, weights: vec![1.0; 3], no_weights: vec![] }
     }
 
     fn logits(rows: usize) -> Array2<f32> {

@@ -103,7 +103,7 @@ mod tests {
         let (pictures, labels): (Vec<_>, Vec<_>) = (pictures.iter().collect(), labels.chunks(1).collect());
         let places = Places::new(&layout, 5, adapter.head.features());
         let spans = places.spans(&layout, Method::Rlrr);
-        let judge = Loss { problem: Problem::SingleLabel, smoothing: 0.0, weights: vec![1.0; 5] };
+        let judge = Loss { problem: Problem::SingleLabel, smoothing: 0.0, weights: vec![1.0; 5], no_weights: vec![] };
         let (mut parameters, mut optimizer) = (flat(&adapter), AdamW::new(places.count()));
         for expected in golden::LOSSES {
             let mut d_head = vec![0.0; places.count() - layout.len()];

@@ -121,7 +121,8 @@ words! {
 pub enum ClassWeight {
     /// As often as it comes.
     None,
-    /// Inversely to how often it comes: n / (classes · n of the class).
+    /// Inversely to how often it comes: n / (classes · n of the class). Where a picture has several labels, a yes and a no
+    /// to each class count the same: n / (2 · n with it), n / (2 · n without it).
     Balanced,
     /// One number per class, in head order.
     Given(Vec<f32>),

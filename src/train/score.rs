@@ -15,7 +15,8 @@ pub struct Scores {
     pub loss: f64,
     /// Right answers; for several labels a picture, right decisions at a probability of one half.
     pub accuracy: f64,
-    /// Mean over classes of the share that was found.
+    /// Mean over classes of the share that was found; for several labels a picture, of the mean of that and the share of
+    /// others that was passed over.
     pub balanced_accuracy: f64,
     /// Mean over classes of F1.
     pub macro_f1: f64,
@@ -40,7 +41,7 @@ impl Scores {
             n: targets.len(),
             loss,
             accuracy,
-            balanced_accuracy: mean(there().map(|c| ratio(c.found, c.found + c.missed))),
+            balanced_accuracy: mean(there().map(|c| c.balanced_accuracy(problem))),
             macro_f1: mean(there().map(|c| ratio(2 * c.found, 2 * c.found + c.missed + c.alarms))),
             auroc: mean(classes.iter().filter_map(|c| c.auroc)),
         }
@@ -62,12 +63,13 @@ struct Counts {
     found: usize,
     missed: usize,
     alarms: usize,
+    passed: usize,
     auroc: Option<f64>,
 }
 
 impl Counts {
     fn of(answers: &[Answer], targets: &[&[usize]], class: usize) -> Self {
-        let mut counts = Self { found: 0, missed: 0, alarms: 0, auroc: None };
+        let mut counts = Self { found: 0, missed: 0, alarms: 0, passed: 0, auroc: None };
         let mut ranked = Vec::with_capacity(targets.len());
         for (answer, targets) in answers.iter().zip(targets) {
             let is = targets.contains(&class);
@@ -75,12 +77,21 @@ impl Counts {
                 (true, true) => counts.found += 1,
                 (true, false) => counts.missed += 1,
                 (false, true) => counts.alarms += 1,
-                (false, false) => {}
+                (false, false) => counts.passed += 1,
             }
             ranked.push((answer.log_odds[class], is));
         }
         counts.auroc = auroc(&ranked);
         counts
+    }
+
+    fn balanced_accuracy(&self, problem: Problem) -> f64 {
+        let recall = ratio(self.found, self.found + self.missed);
+        let others = self.alarms + self.passed;
+        match problem {
+            Problem::MultiLabel if others > 0 => f64::midpoint(recall, ratio(self.passed, others)),
+            _ => recall,
+        }
     }
 }
 
@@ -146,6 +157,7 @@ mod tests {
     fn several_labels_are_several_decisions() {
         let logits = Array2::from_shape_vec((2, 2), vec![1.0, -1.0, 1.0, 1.0]).expect("two rows");
         let scores = Scores::of(&logits, &[&[0], &[]], Problem::MultiLabel, 0.0);
-        assert_eq!((scores.accuracy, scores.balanced_accuracy), (0.5, 1.0));
+        // The first class is seen in both pictures and is in one; no picture has the second.
+        assert_eq!((scores.accuracy, scores.balanced_accuracy), (0.5, 0.5));
     }
 }

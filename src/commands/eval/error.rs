@@ -57,6 +57,13 @@ pub enum Error {
     /// A threshold that cannot be fitted.
     #[error(transparent)]
     OperatingPoint(#[from] OperatingPointError),
+    /// Thresholds under which the temperature would change.
+    #[error(
+        "thresholds of the adapter were fitted on probabilities of its former temperature: {}; fit them again by \
+         --operating-point, leave --fit-temperature out, or begin with the adapter as it was trained",
+        quoted(.0)
+    )]
+    Stale(Vec<String>),
     /// Pictures that tell no temperature.
     #[error(transparent)]
     Temperature(#[from] TemperatureError),

@@ -17,11 +17,13 @@ use crate::adapter::{Adapter, Layout};
 use crate::backbone::{self, Backbone, LoadOptions, Loaded};
 use crate::durable::replace;
 use crate::engine::{self, Backend, EngineKind, EngineSettings, Form};
-use crate::evaluate::{Answers, Known, OperatingPoint, Report};
+use crate::evaluate::{Answers, OperatingPoint, Report};
+use crate::train::FitOn;
 use crate::train::data::{self, Dataset, Example, Split};
 pub use error::Error;
 use fit::Fits;
 use logits::Asked;
+use print::Findings;
 
 /// What `manylens eval` needs to know.
 pub struct Args {
@@ -55,6 +57,13 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    /// Whether anything is fitted.
+    fn fits(&self) -> bool {
+        self.fit_temperature || !self.operating_points.is_empty()
+    }
+}
+
 /// Fits what is to be fitted, measures, and prints.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     args.out.as_deref().map_or(Ok(()), |out| spare(out, args.force))?;
@@ -68,27 +77,41 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let Backbone { shape, fingerprint, .. } = &*backbone;
     let target = Target { shape, layout: &layout, fingerprint, limits: Limits::default() };
     let mut file = read_adapter(args, &target)?;
+    let warnings = warnings(args, &file.adapter);
+    warnings.iter().for_each(|warning| eprintln!("{warning}"));
     let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     let mut bench = Bench::new(&*backend, &file.adapter, &data, args)?;
-    let fits = if args.fit_temperature || !args.operating_points.is_empty() {
+    let fits = if args.fits() {
+        fit::check(args, &file.adapter)?;
         let asked = bench.ask(data.of(Split::Validation), Split::Validation)?;
         fit::fit(&asked.known(file.adapter.problem)?, args, &mut file.adapter)?
     } else {
         Fits::default()
     };
     let asked = bench.ask(data.of(args.split), args.split)?;
-    let report = report(asked.known(file.adapter.problem)?, &file.adapter, args.top_k);
+    let answers = Answers::new(asked.known(file.adapter.problem)?, file.adapter.temperature, &file.adapter.decision);
+    let report = Report::new(&answers, &file.adapter.labels, args.top_k);
     if let Some(out) = &args.out {
         let bytes = format::write(&file, &layout);
         format::read(&bytes, &target).map_err(|source| Error::Refused { path: out.clone(), source })?;
         replace(out, &bytes).map_err(|error| Error::Write { path: out.clone(), source: error.source })?;
     }
-    print::print(args, &backend.describe(), &fits, &report, asked.bad.len());
+    let (engine, bad_files) = (&backend.describe(), asked.bad.len());
+    let findings = Findings { engine, fits: &fits, report: &report, top5: answers.top(5), bad_files, warnings };
+    print::print(args, &findings);
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(known: Known<'_>, adapter: &Adapter, top_k: usize) -> Report {
-    Report::new(&Answers::new(known, adapter.temperature, &adapter.decision), &adapter.labels, top_k)
+/// What the figures don't say by themselves.
+fn warnings(args: &Args, adapter: &Adapter) -> &'static [&'static str] {
+    let looks = args.fits() || args.split == Split::Validation;
+    if looks && adapter.lineage["recipe"]["fit_on"] == FitOn::All.name() {
+        return &[
+            "the adapter was trained on its validation split too (--fit-on all): if these are the same pictures, what is \
+             fitted and measured on them promises too much; train with --fit-on train for that",
+        ];
+    }
+    &[]
 }
 
 fn read_adapter(args: &Args, target: &Target<'_>) -> Result<AdapterFile, Error> {

@@ -15,15 +15,33 @@ struct Printed<'a> {
     split: &'static str,
     engine: &'a Description,
     bad_files: usize,
+    warnings: &'a [&'static str],
     fitted: Option<&'a Fits>,
     held: Vec<Held>,
     out: Option<&'a Path>,
-    #[serde(flatten)]
+    /// The figures that are asked for first, as fractions; what has none is null.
+    n: usize,
+    top1: Option<f64>,
+    top5: Option<f64>,
+    balanced: Option<f64>,
+    ece: f64,
     report: &'a Report,
 }
 
+/// What there is to say.
+pub struct Findings<'a> {
+    pub engine: &'a Description,
+    pub fits: &'a Fits,
+    pub report: &'a Report,
+    /// Pictures of which one of the five most probable classes is theirs.
+    pub top5: Share,
+    pub bad_files: usize,
+    pub warnings: &'a [&'static str],
+}
+
 /// A table for people or JSON.
-pub fn print(args: &Args, engine: &Description, fits: &Fits, report: &Report, bad_files: usize) {
+pub fn print(args: &Args, findings: &Findings<'_>) {
+    let &Findings { engine, fits, report, top5, bad_files, warnings } = findings;
     if args.json {
         let printed = Printed {
             adapter: &args.adapter,
@@ -31,9 +49,15 @@ pub fn print(args: &Args, engine: &Description, fits: &Fits, report: &Report, ba
             split: args.split.name(),
             engine,
             bad_files,
+            warnings,
             fitted: (fits.pictures > 0).then_some(fits),
             held: fits.operating_points.iter().map(|point| Held::of(point, report)).collect(),
             out: args.out.as_deref(),
+            n: report.pictures,
+            top1: report.top1.value,
+            top5: top5.value,
+            balanced: report.balanced_accuracy,
+            ece: report.calibration.expected_error,
             report,
         };
         println!("{}", serde_json::to_string_pretty(&printed).expect("our own types have string keys only"));
@@ -88,15 +112,20 @@ fn held(held: &Held, split: &str) -> String {
 }
 
 fn figures(report: &Report, split: &str) -> String {
-    let top_k = format!("top {} accuracy", report.k);
+    let with_class = match report.top1.all {
+        all if all < report.pictures => format!(" (of the {all} pictures that have a class)"),
+        _ => String::new(),
+    };
+    let [top1, top_k] = [1, report.k].map(|k| format!("top {k} accuracy{with_class}"));
     let calibration = &report.calibration;
     let rows = [
         ("pictures", report.pictures.to_string()),
-        ("top 1 accuracy", share(&report.top1)),
+        (&*top1, share(&report.top1)),
         (&*top_k, share(&report.top_k)),
         ("decided exactly right", share(&report.decided_right)),
-        ("right where it does not abstain", share(&report.answered_right)),
+        ("top 1 accuracy where it does not abstain", share(&report.answered_right)),
         ("abstained", report.abstained.to_string()),
+        ("no class at its threshold", report.without_class.to_string()),
         ("balanced accuracy", percent(report.balanced_accuracy)),
         ("macro F1", percent(report.macro_f1)),
         ("mean average precision", percent(report.mean_average_precision)),

@@ -45,6 +45,14 @@ fn data(args: &Args) -> Result<(Dataset, String), Error> {
     let checked = data::check(&mut data, folder(&args.data), &PictureCache::new(0), args.settings.threads);
     let errors: Vec<_> = checked.bad.into_iter().map(|file| file.error).collect();
     leave_out(&errors, args.on_bad_file == OnBadFile::Skip)?;
+    if let Some(first) = checked.twins.first() {
+        eprintln!(
+            "pictures to select on that are among those to fit on too, byte for byte: {}, the first is {}; scores on them \
+             promise too much",
+            checked.twins.len(),
+            first.display()
+        );
+    }
     Ok((data, checked.hash))
 }
 

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{Dataset, Example, PictureCache, PictureError};
@@ -11,6 +12,8 @@ pub struct Checked {
     pub bad: Vec<BadFile>,
     /// `sha256:` + hex of the others: of each its split, its path below the data's folder, its bytes and its classes.
     pub hash: String,
+    /// Pictures to select on whose very bytes are among those to fit on, in the data's order.
+    pub twins: Vec<PathBuf>,
 }
 
 /// A file that is no picture, and why.
@@ -22,11 +25,14 @@ pub struct BadFile {
     pub error: PictureError,
 }
 
+const TRAIN: &str = "train";
+
 /// Reads and decodes every picture to fit and to select on, on that many threads, and takes those that cannot be decoded
 /// out of the splits. Paths are hashed as they are below `root`, so that a data folder may move.
 pub fn check(data: &mut Dataset, root: &Path, pictures: &PictureCache, threads: usize) -> Checked {
     let (mut bad, mut hasher) = (Vec::new(), Hasher::default());
-    for (name, split) in [("train", &mut data.train), ("validation", &mut data.validation)] {
+    let (mut fitted, mut twins) = (HashSet::new(), Vec::new());
+    for (name, split) in [(TRAIN, &mut data.train), ("validation", &mut data.validation)] {
         let read = |index: usize| pictures.hash(&split[index].path);
         let mut found = parallel::map(split.len(), threads, read).into_iter();
         hasher.update(format!("{name}\n").as_bytes());
@@ -34,6 +40,11 @@ pub fn check(data: &mut Dataset, root: &Path, pictures: &PictureCache, threads: 
             None => true,
             Some(Ok(content)) => {
                 take(&mut hasher, root, example, &content);
+                if name == TRAIN {
+                    fitted.insert(content);
+                } else if fitted.contains(&content) {
+                    twins.push(example.path.clone());
+                }
                 true
             }
             Some(Err(error)) => {
@@ -42,7 +53,7 @@ pub fn check(data: &mut Dataset, root: &Path, pictures: &PictureCache, threads: 
             }
         });
     }
-    Checked { bad, hash: hasher.finish() }
+    Checked { bad, hash: hasher.finish(), twins }
 }
 
 /// Fields end with a byte that no path has.
@@ -75,6 +86,7 @@ mod tests {
         let checked = check(&mut data, folder.path(), &PictureCache::new(0), 3);
         assert_eq!(checked.bad.iter().map(|bad| &bad.path).collect::<Vec<_>>(), [&empty, &missing]);
         assert_eq!((data.train.len(), data.validation.len()), (2, 1));
+        assert_eq!(checked.twins, [good]);
     }
 
     #[test]

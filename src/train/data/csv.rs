@@ -3,8 +3,8 @@ use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::folder::Placed;
-use super::read::{is_inside, text};
+use super::placed::Placed;
+use super::read::{inside, text};
 use super::split::Split;
 use super::{DataError, Dataset, Example};
 
@@ -87,9 +87,7 @@ impl Rows<'_> {
             expected,
         };
         let picture = cell(columns.path);
-        if !is_inside(picture) {
-            return Err(wrong(picture, "a path inside the file's folder"));
-        }
+        let picture = inside(picture).ok_or_else(|| wrong(picture, "a path inside the file's folder"))?;
         let split = columns.split.map(cell).filter(|split| !split.is_empty());
         let parsed =
             split.map(|split| Split::parse(split).ok_or_else(|| wrong(split, "train, val, test, or nothing as split")));
@@ -99,7 +97,7 @@ impl Rows<'_> {
             return Err(wrong(label, "different labels"));
         }
         let group = columns.group.map(cell).filter(|group| !group.is_empty()).map(str::to_owned);
-        Ok(Row { picture: picture.to_owned(), labels, split: parsed.transpose()?, group })
+        Ok(Row { picture, labels, split: parsed.transpose()?, group })
     }
 
     fn malformed(&self, error: &csv::Error) -> DataError {
@@ -117,7 +115,7 @@ impl Rows<'_> {
 /// Characters of a cell that an error shows.
 const SHOWN_MAX: usize = 120;
 
-/// A group's pictures are in one split; one that has none yet follows the others of its group.
+/// A group's pictures are in one split, or none of them is in one yet.
 fn check_groups(path: &Path, rows: &[Row]) -> Result<(), DataError> {
     let mut splits: HashMap<&str, Option<Split>> = HashMap::new();
     for Row { group, split, .. } in rows {
@@ -194,6 +192,7 @@ mod tests {
             ("path,label\n/etc/b.png,x\n", "line 2"),
             ("path,label\n,x\n", "line 2"),
             ("path,label\na.png,x|x\n", "different labels"),
+            ("path,label,split\na.png,x,train\n./a.png,x,test\n", "line 3 names \"a.png\" a second time"),
             ("path,label\na.png,x\na.png,y\n", "line 3 names \"a.png\" a second time"),
             ("path,label,split\na.png,x,dev\n", "train, val, test"),
             ("path,label,split,group\na.png,x,train,1\nb.png,x,test,1\n", "group \"1\" is in train and in test"),

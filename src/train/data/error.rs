@@ -74,9 +74,47 @@ pub enum DataError {
         /// Another one.
         second: &'static str,
     },
+    /// A picture in two lists.
+    #[error("{}: line {line} names {found:?}, which is to {other} on already; a picture must be in one split", path.display())]
+    TwoSplits {
+        /// The second list.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// The picture.
+        found: String,
+        /// What its first list is for.
+        other: &'static str,
+    },
+    /// A folder beside `train` that is no split.
+    #[error(
+        "{}: there are pictures, and beside a folder train only val (valid, validation) and test are splits; rename it, move \
+         it, or hide it by a dot before its name",
+        .0.display()
+    )]
+    NoSplit(PathBuf),
+    /// Two paths to one folder.
+    #[error("{}: it is the folder {}, by a link; a picture has one class and is in one split", path.display(), first.display())]
+    Linked {
+        /// The second path.
+        path: PathBuf,
+        /// The first one.
+        first: PathBuf,
+    },
+    /// More pictures than can be listed.
+    #[error("{}: there are more than ten million pictures", .0.display())]
+    TooMany(PathBuf),
     /// A folder of a class without a picture.
     #[error("{}: there is no picture of this class; give some, or remove the folder", .0.display())]
     EmptyClass(PathBuf),
+    /// CSV in a folder.
+    #[error("{}: there are no folders of classes; give {} as --data if it lists the pictures", path.display(), file.display())]
+    CsvInside {
+        /// The folder.
+        path: PathBuf,
+        /// The first such file.
+        file: PathBuf,
+    },
     /// Nothing there.
     #[error("{}: there are no labelled pictures; give a folder for each class, a CSV file with path and label, or VTAB-1k's lists", .0.display())]
     Empty(PathBuf),

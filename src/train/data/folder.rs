@@ -1,41 +1,67 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::split::{Loose, Percent, Split, split};
+use super::placed::Placed;
+use super::split::Split;
 use super::{DataError, Dataset, Example};
 use crate::image::is_picture_name;
 
 /// Folders inside a class's folder.
 const DEPTH_MAX: usize = 16;
 
-/// Reads a folder with a folder for each class, or with those in `train`, `val` (or `valid`, `validation`) and `test`.
-/// Classes are in the order of their names' bytes, as torchvision's `ImageFolder` has them. What is hidden or not called
-/// like a picture is passed over.
+/// A path of a hundred bytes each is a gigabyte then.
+const PICTURES_MAX: usize = 10_000_000;
+
+/// Reads a folder with a folder for each class, or with those in `train`, `val` (or `valid`, `validation`) and `test`, in
+/// small letters or large ones. Classes are in the order of their names' bytes, as torchvision's `ImageFolder` has them.
+/// What is hidden or not called like a picture is passed over; what else could be pictures is an error.
 pub fn read(root: &Path) -> Result<Dataset, DataError> {
+    let mut walk = Walk::default();
     let folders = folders(root)?;
-    let split_of = |name: &str| Split::parse(name).filter(|_| folders.contains_key("train"));
+    let given = splits(&folders)?;
     let mut found = Vec::new();
     for (name, path) in &folders {
-        match split_of(name) {
-            Some(split) => found.extend(classes(path)?.into_iter().map(|(class, paths)| (Some(split), class, paths))),
-            None if folders.contains_key("train") => {}
-            None => found.push((None, name.clone(), pictures(path)?)),
+        match given.get(path.as_path()) {
+            Some(split) => {
+                found.extend(walk.classes(path)?.into_iter().map(|(class, paths)| (Some(*split), class, paths)));
+            }
+            None if given.is_empty() => found.push((None, name.clone(), walk.pictures(path)?)),
+            None if walk.pictures(path)?.is_empty() => {}
+            None => return Err(DataError::NoSplit(path.clone())),
         }
     }
-    let labels: Vec<String> =
-        found.iter().map(|(_, class, _)| class.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-    if let Some(empty) =
-        labels.iter().find(|label| found.iter().all(|(_, class, paths)| class != *label || paths.is_empty()))
-    {
-        return Err(DataError::EmptyClass(
-            root.join(if folders.contains_key("train") { "train" } else { "" }).join(empty),
-        ));
+    let labels: BTreeSet<String> = found.iter().map(|(_, class, _)| class.clone()).collect();
+    let has_pictures = |label: &String| found.iter().any(|(_, class, paths)| class == label && !paths.is_empty());
+    if let Some(empty) = labels.iter().find(|label| !has_pictures(label)) {
+        let train = given.iter().find(|(_, split)| **split == Split::Train).map_or(root, |(path, _)| path);
+        return Err(DataError::EmptyClass(train.join(empty)));
     }
     if labels.is_empty() {
-        return Err(DataError::Empty(root.to_owned()));
+        return Err(nothing(root)?);
     }
-    Ok(gather(root, labels, found))
+    Ok(gather(root, labels.into_iter().collect(), found))
+}
+
+/// The folders that are splits: there is one to train on, with a folder for each class. One without is a class: of trains.
+fn splits(folders: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<&Path, Split>, DataError> {
+    let named = folders.iter().filter_map(|(name, path)| Some((path.as_path(), Split::parse(name)?)));
+    let named: BTreeMap<&Path, Split> = named.collect();
+    for (path, split) in &named {
+        if *split == Split::Train && !self::folders(path)?.is_empty() {
+            return Ok(named);
+        }
+    }
+    Ok(BTreeMap::new())
+}
+
+/// Says where pictures may be instead.
+fn nothing(root: &Path) -> Result<DataError, DataError> {
+    let csv = |path: &PathBuf| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    Ok(match entries(root)?.into_iter().find(csv) {
+        Some(file) => DataError::CsvInside { path: root.to_owned(), file },
+        None => DataError::Empty(root.to_owned()),
+    })
 }
 
 fn gather(root: &Path, labels: Vec<String>, found: Vec<(Option<Split>, String, Vec<PathBuf>)>) -> Dataset {
@@ -48,50 +74,10 @@ fn gather(root: &Path, labels: Vec<String>, found: Vec<(Option<Split>, String, V
     placed.dataset(labels, false)
 }
 
-/// Pictures whose splits are known, and those whose are not.
-#[derive(Default)]
-pub struct Placed {
-    known: Vec<(Split, String, Example)>,
-    loose: Vec<Loose>,
-}
-
-impl Placed {
-    /// A picture, with what decides its split if none is given.
-    pub fn add(&mut self, split: Option<Split>, key: String, example: Example) {
-        match split {
-            Some(split) => self.known.push((split, key, example)),
-            None => self.loose.push(Loose { example, key }),
-        }
-    }
-
-    /// Finds splits for what has none, and pictures to select on where there are none.
-    pub fn dataset(self, labels: Vec<String>, multi_label: bool) -> Dataset {
-        let Self { known, loose } = self;
-        let has = |split| known.iter().any(|(s, _, _)| *s == split);
-        let lacks_validation = loose.is_empty() && has(Split::Train) && !has(Split::Validation);
-        let mut split_loose = split(loose, if has(Split::Test) { Percent::VALIDATION } else { Percent::BOTH });
-        if lacks_validation {
-            let (train, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|(s, _, _)| *s == Split::Train);
-            let train = train.into_iter().map(|(_, key, example)| Loose { example, key });
-            split_loose.extend(split(train.collect(), Percent::VALIDATION));
-            split_loose.extend(others.into_iter().map(|(split, _, example)| (split, example)));
-        } else {
-            split_loose.extend(known.into_iter().map(|(split, _, example)| (split, example)));
-        }
-        let of = |split| split_loose.iter().filter(|(s, _)| *s == split).map(|(_, e)| e.clone()).collect();
-        let (train, validation, test) = (of(Split::Train), of(Split::Validation), of(Split::Test));
-        Dataset { labels, multi_label, train, validation, test }
-    }
-}
-
 /// Path from the data's folder, the same on every system.
 fn key(root: &Path, path: &Path) -> String {
     let inner = path.strip_prefix(root).unwrap_or(path);
     inner.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
-}
-
-fn classes(split: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
-    folders(split)?.into_iter().map(|(name, path)| Ok((name, pictures(&path)?))).collect()
 }
 
 /// The folders in a folder by name, hidden ones left out.
@@ -100,24 +86,47 @@ fn folders(path: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     Ok(entries.map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path)).collect())
 }
 
-/// The pictures in a folder and the folders in it, in order.
-fn pictures(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut found = Vec::new();
-    walk(path, DEPTH_MAX, &mut found)?;
-    Ok(found)
+/// Finds pictures, each folder once.
+#[derive(Default)]
+struct Walk {
+    /// Every folder so far, with links followed, and the path by which it was reached.
+    seen: HashMap<PathBuf, PathBuf>,
+    pictures: usize,
 }
 
-fn walk(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    for path in entries(path)? {
-        if path.is_dir() {
-            if depth > 0 {
-                walk(&path, depth - 1, found)?;
-            }
-        } else if is_picture_name(&path) {
-            found.push(path);
-        }
+impl Walk {
+    /// Of each class of a split.
+    fn classes(&mut self, split: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
+        folders(split)?.into_iter().map(|(name, path)| Ok((name, self.pictures(&path)?))).collect()
     }
-    Ok(())
+
+    /// Those in a folder and in the folders in it, in order.
+    fn pictures(&mut self, path: &Path) -> Result<Vec<PathBuf>, DataError> {
+        let mut found = Vec::new();
+        self.gather(path, DEPTH_MAX, &mut found)?;
+        Ok(found)
+    }
+
+    fn gather(&mut self, path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+        let real = fs::canonicalize(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+        if let Some(first) = self.seen.insert(real, path.to_owned()) {
+            return Err(DataError::Linked { path: path.to_owned(), first });
+        }
+        for path in entries(path)? {
+            if path.is_dir() {
+                if depth > 0 {
+                    self.gather(&path, depth - 1, found)?;
+                }
+            } else if is_picture_name(&path) {
+                self.pictures += 1;
+                if self.pictures > PICTURES_MAX {
+                    return Err(DataError::TooMany(path));
+                }
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -189,5 +198,44 @@ mod tests {
         assert!(error.contains("dog: there is no picture of this class"), "{error}");
         let nothing = tempfile::tempdir().expect("a folder");
         assert!(matches!(read(nothing.path()), Err(DataError::Empty(_))));
+    }
+
+    #[test]
+    fn splits_may_have_large_letters_and_nothing_beside_them_is_lost() {
+        let files = ["Train/a/1.png", "Train/b/2.png", "Val/a/3.png", "TEST/b/4.png", "docs/notes.txt"];
+        let folder = folder(&files);
+        let data = read(folder.path()).expect("data");
+        assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (2, 1, 1));
+        fs::create_dir(folder.path().join("more")).expect("created");
+        fs::write(folder.path().join("more/5.png"), []).expect("written");
+        let error = read(folder.path()).expect_err("neither split nor class").to_string();
+        assert!(error.contains("more: there are pictures"), "{error}");
+    }
+
+    #[test]
+    fn a_class_may_be_called_train() {
+        let files: Vec<_> =
+            ["bus", "train"].iter().flat_map(|class| (0..20).map(move |i| format!("{class}/{i}.png"))).collect();
+        let folder = folder(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        let data = read(folder.path()).expect("data");
+        assert_eq!((data.labels.join(" "), data.train.len()), ("bus train".into(), 28));
+    }
+
+    #[test]
+    fn a_folder_that_is_reached_twice_is_named() {
+        let folder = folder(&["cat/a.png", "dog/b.png"]);
+        std::os::unix::fs::symlink(folder.path().join("cat"), folder.path().join("dog/more")).expect("linked");
+        let error = read(folder.path()).expect_err("cats among dogs").to_string();
+        assert!(error.contains("dog/more: it is the folder") && error.contains("/cat"), "{error}");
+        fs::remove_file(folder.path().join("dog/more")).expect("removed");
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("dog/loop")).expect("linked");
+        assert!(matches!(read(folder.path()), Err(DataError::Linked { .. })));
+    }
+
+    #[test]
+    fn a_folder_with_csv_files_is_told_from_an_empty_one() {
+        let folder = folder(&["labels.csv"]);
+        let error = read(folder.path()).expect_err("no class").to_string();
+        assert!(error.contains("labels.csv as --data"), "{error}");
     }
 }

@@ -1,8 +1,8 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::folder::Placed;
-use super::read::{is_inside, text};
+use super::placed::Placed;
+use super::read::{inside, text};
 use super::split::Split;
 use super::{DataError, Dataset, Example};
 
@@ -35,10 +35,16 @@ pub fn read(folder: &Path) -> Result<Dataset, DataError> {
         &[(BOTH, Split::Train), (TEST, Split::Test)]
     };
     let mut placed = Placed::default();
-    let mut largest = None;
+    let (mut largest, mut split_of) = (None, HashMap::new());
     for &(list, split) in lists {
-        for (picture, class) in examples(&folder.join(list), classes)? {
+        let path = folder.join(list);
+        for Line { line, picture, class } in examples(&path, classes)? {
             largest = largest.max(Some(class));
+            // A list may have a picture twice, to make it count twice.
+            let first = *split_of.entry(picture.clone()).or_insert(split);
+            if first != split {
+                return Err(DataError::TwoSplits { path, line, found: picture, other: first.verb() });
+            }
             let example = Example { path: folder.join(&picture), targets: vec![class] };
             placed.add(Some(split), picture, example);
         }
@@ -64,25 +70,28 @@ fn names(path: &Path) -> Result<Option<Vec<String>>, DataError> {
     Ok(Some(names))
 }
 
-fn examples(path: &Path, classes: usize) -> Result<Vec<(String, usize)>, DataError> {
+/// What a list says of a picture.
+struct Line {
+    line: u64,
+    picture: String,
+    class: usize,
+}
+
+fn examples(path: &Path, classes: usize) -> Result<Vec<Line>, DataError> {
     let text = text(path)?.unwrap_or_default();
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let example = |(line, found): (u64, &str)| {
-        let parsed =
-            found.trim().rsplit_once(char::is_whitespace).and_then(|(p, class)| Some((p, class.parse().ok()?)));
-        let Some((picture, class)) = parsed.filter(|(picture, _)| is_inside(picture.trim_end())) else {
+        let parsed = found.trim().rsplit_once(char::is_whitespace);
+        let parsed = parsed.and_then(|(picture, class)| Some((inside(picture.trim_end())?, class.parse().ok()?)));
+        let Some((picture, class)) = parsed else {
             let expected = "a path inside the folder, a blank, and a class counted from 0";
-            return Err(DataError::Line {
-                path: path.to_owned(),
-                line,
-                found: found.chars().take(SHOWN_MAX).collect(),
-                expected,
-            });
+            let found = found.chars().take(SHOWN_MAX).collect();
+            return Err(DataError::Line { path: path.to_owned(), line, found, expected });
         };
         if class >= classes {
             return Err(DataError::Class { path: path.to_owned(), line, class, classes });
         }
-        Ok((picture.trim_end().to_owned(), class))
+        Ok(Line { line, picture, class })
     };
     lines.map(example).collect()
 }
@@ -142,6 +151,9 @@ mod tests {
             let error = read(folder.path()).expect_err(line).to_string();
             assert!(error.contains(part) && error.contains("train800.txt"), "{error}");
         }
+        let both = folder(&[("train800.txt", "a.png 0\na.png 0\nb.png 1\n"), ("test.txt", "c.png 0\n./b.png 1\n")]);
+        let error = read(both.path()).expect_err("b.png is in both").to_string();
+        assert!(error.contains("test.txt: line 2 names \"b.png\", which is to train on already"), "{error}");
         let twice = folder(&[("classes.txt", "cat\ncat\n"), ("test.txt", "a.png 0\n")]);
         assert!(matches!(read(twice.path()), Err(DataError::Twice { line: 2, .. })));
     }

@@ -6,6 +6,7 @@ mod csv;
 mod error;
 mod folder;
 mod lists;
+mod placed;
 mod read;
 mod split;
 

@@ -43,8 +43,30 @@ pub fn text(path: &Path) -> Result<Option<String>, DataError> {
     Ok(Some(text))
 }
 
-/// A relative path that does not climb out of its folder.
-pub fn is_inside(picture: &str) -> bool {
-    let parts = || Path::new(picture).components();
-    parts().next().is_some() && parts().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+/// A relative path that does not climb out of its folder, written in the one way that tells it from others: without `.` and
+/// doubled slashes.
+pub fn inside(picture: &str) -> Option<String> {
+    let part = |part| match part {
+        Component::CurDir => Some(None),
+        Component::Normal(name) => Some(name.to_str()),
+        _ => None,
+    };
+    let parts: Vec<Option<&str>> = Path::new(picture).components().map(part).collect::<Option<_>>()?;
+    let path = parts.into_iter().flatten().collect::<Vec<_>>().join("/");
+    (!path.is_empty()).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_form_and_stays_inside() {
+        for (written, form) in [("a.png", "a.png"), ("./a//b.png", "a/b.png"), ("a/./b c/", "a/b c")] {
+            assert_eq!(inside(written).as_deref(), Some(form));
+        }
+        for outside in ["", ".", "/a", "../a", "a/../../b", "a/.."] {
+            assert_eq!(inside(outside), None, "{outside}");
+        }
+    }
 }

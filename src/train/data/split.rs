@@ -24,9 +24,18 @@ impl Split {
         }
     }
 
-    /// By what data forms call it.
+    /// What is done on its pictures.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "select",
+            Self::Test => "report",
+        }
+    }
+
+    /// By what data forms call it, in small letters or large ones.
     pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
+        Some(match &*name.to_ascii_lowercase() {
             "train" | "training" => Self::Train,
             "val" | "valid" | "validation" => Self::Validation,
             "test" | "testing" => Self::Test,
@@ -36,6 +45,7 @@ impl Split {
 }
 
 /// A picture that has no split yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loose {
     /// The picture.
     pub example: Example,
@@ -57,22 +67,24 @@ impl Percent {
     pub const BOTH: Self = Self { validation: 15, test: 15 };
     /// Where only those to select on are missing.
     pub const VALIDATION: Self = Self { validation: 20, test: 0 };
+    /// Where only those to report on are.
+    pub const TEST: Self = Self { validation: 0, test: 15 };
 }
 
 /// Puts every picture into a split: class by class, in the order of the keys' hashes, so that neither the order nor the
 /// bytes of the files matter. A class of at least three pictures, or groups none of which has more than half of it, is in
 /// every split that gets a share.
-pub fn split(pictures: Vec<Loose>, percent: Percent) -> Vec<(Split, Example)> {
-    let mut units: BTreeMap<String, Vec<Example>> = BTreeMap::new();
-    pictures.into_iter().for_each(|Loose { example, key }| units.entry(key).or_default().push(example));
-    let mut classes: BTreeMap<Option<usize>, Vec<(String, Vec<Example>)>> = BTreeMap::new();
-    for (key, mut examples) in units {
-        examples.sort_by(|a, b| a.path.cmp(&b.path));
-        let class = examples.first().and_then(|example| example.targets.first().copied());
-        classes.entry(class).or_default().push((content_hash(key.as_bytes()), examples));
+pub fn split(pictures: Vec<Loose>, percent: Percent) -> Vec<(Split, Loose)> {
+    let mut units: BTreeMap<String, Vec<Loose>> = BTreeMap::new();
+    pictures.into_iter().for_each(|loose| units.entry(loose.key.clone()).or_default().push(loose));
+    let mut classes: BTreeMap<Option<usize>, Vec<(String, Vec<Loose>)>> = BTreeMap::new();
+    for (key, mut unit) in units {
+        unit.sort_by(|a, b| a.example.path.cmp(&b.example.path));
+        let class = unit.first().and_then(|loose| loose.example.targets.first().copied());
+        classes.entry(class).or_default().push((content_hash(key.as_bytes()), unit));
     }
     let mut split: Vec<_> = classes.into_values().flat_map(|units| split_class(units, percent)).collect();
-    split.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
+    split.sort_by(|a, b| (a.0, &a.1.example.path).cmp(&(b.0, &b.1.example.path)));
     split
 }
 
@@ -93,23 +105,23 @@ impl Share {
     }
 }
 
-fn split_class(mut units: Vec<(String, Vec<Example>)>, percent: Percent) -> Vec<(Split, Example)> {
+fn split_class(mut units: Vec<(String, Vec<Loose>)>, percent: Percent) -> Vec<(Split, Loose)> {
     units.sort_by(|a, b| a.0.cmp(&b.0));
-    let (units_count, all) = (units.len(), units.iter().map(|(_, examples)| examples.len()).sum());
+    let (units_count, all) = (units.len(), units.iter().map(|(_, unit)| unit.len()).sum());
     let share = |split, percent| Share { split, wanted: wanted(all, percent), taken: 0 };
     let mut shares = [share(Split::Test, percent.test), share(Split::Validation, percent.validation)];
     // A group larger than the share, but not the greater part of the class, is better than none.
     let spared = |count: usize| units_count >= 3 && 2 * count <= all;
-    let mut place = |examples: Vec<Example>| {
-        let count = examples.len();
+    let mut place = |unit: Vec<Loose>| {
+        let count = unit.len();
         let fits = shares.iter_mut().find(|share| share.has_room(count) || share.is_missing() && spared(count));
         let split = fits.map_or(Split::Train, |share| {
             share.taken += count;
             share.split
         });
-        examples.into_iter().map(move |example| (split, example)).collect::<Vec<_>>()
+        unit.into_iter().map(move |loose| (split, loose)).collect::<Vec<_>>()
     };
-    units.into_iter().flat_map(|(_, examples)| place(examples)).collect()
+    units.into_iter().flat_map(|(_, unit)| place(unit)).collect()
 }
 
 fn wanted(all: usize, percent: usize) -> usize {
@@ -139,7 +151,7 @@ mod tests {
             prop_assert_eq!(found.len(), names.len());
             for (class, &n) in sizes.iter().enumerate() {
                 for part in [Split::Train, Split::Validation, Split::Test] {
-                    let count = found.iter().filter(|(s, e)| *s == part && e.targets == [class]).count();
+                    let count = found.iter().filter(|(s, l)| *s == part && l.example.targets == [class]).count();
                     let share = if part == Split::Train { 70 } else { 15 };
                     prop_assert!(count >= 1 && (100 * count).abs_diff(share * n) <= 200, "{:?} {} of {}", part, count, n);
                 }
@@ -151,8 +163,8 @@ mod tests {
             let names = groups.iter().enumerate();
             let pictures = names.map(|(i, group)| loose(&format!("{group}/{i}"), i % 3, &format!("group {group}")));
             let mut of_group = BTreeMap::new();
-            for (split, example) in split(pictures.collect(), Percent::BOTH) {
-                let group = example.path.parent().map(std::path::Path::to_owned);
+            for (split, loose) in split(pictures.collect(), Percent::BOTH) {
+                let group = loose.example.path.parent().map(std::path::Path::to_owned);
                 prop_assert_eq!(*of_group.entry(group).or_insert(split), split);
             }
         }
@@ -171,8 +183,9 @@ mod tests {
         let small: Vec<_> = (0..20).map(|i| loose(&format!("a/{i}"), 0, &format!("a/{i}"))).collect();
         let grown = |i| loose(&format!("b/{i}"), 1, &format!("b/{i}"));
         let both = (0..20).map(|i| loose(&format!("a/{i}"), 0, &format!("a/{i}"))).chain((0..9).map(grown)).collect();
-        let of_a =
-            |split: Vec<(Split, Example)>| split.into_iter().filter(|(_, e)| e.targets == [0]).collect::<Vec<_>>();
+        let of_a = |split: Vec<(Split, Loose)>| {
+            split.into_iter().filter(|(_, l)| l.example.targets == [0]).collect::<Vec<_>>()
+        };
         assert_eq!(of_a(split(small, Percent::BOTH)), of_a(split(both, Percent::BOTH)));
     }
 }

@@ -119,7 +119,9 @@ fn draw(
         .y_label_formatter(&tick)
         .draw();
     mesh.map_err(|error| error.to_string())?;
-    for ((name, points), &color) in lines.iter().zip(COLORS.iter().cycle()) {
+    for ((name, points), &color) in
+        lines.iter().zip(COLORS.iter().cycle()).filter(|((_, points), _)| !points.is_empty())
+    {
         // One point is there to be seen beside a line.
         let size = if points.len() == 1 { 5 } else { 2 };
         let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(size);
@@ -127,7 +129,7 @@ fn draw(
         drawn.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
     }
     // One line is named by its axis, and a legend would lie on its end.
-    if lines.len() > 1 {
+    if lines.iter().filter(|(_, points)| !points.is_empty()).count() > 1 {
         let corner = emptiest(lines, axes.x_range(), axes.y_range());
         let legend = axes
             .configure_series_labels()
@@ -149,11 +151,16 @@ mod tests {
     fn lines_have_names_and_what_is_not_finite_is_left_out() {
         let points = vec![(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)];
         let line = |name, points| Line { name, points };
-        let chart = |points| Chart { x: "epoch", y: "loss", lines: vec![line("a < b", points), line("c", Vec::new())] };
-        let text = svg(&chart(points)).expect("a chart");
+        let chart = |points, others| Chart {
+            x: "epoch",
+            y: "loss",
+            lines: vec![line("a < b", points), line("nothing", Vec::new()), line("c", others)],
+        };
+        let text = svg(&chart(points, vec![(1.0, 1.5)])).expect("a chart");
         assert!(text.starts_with("<svg") && text.contains("a &lt; b") && !text.contains("NaN"), "{text}");
-        assert_eq!(text.matches("<circle").count(), 2);
-        assert_eq!(svg(&chart(vec![(0.0, f64::INFINITY)])), None);
+        assert!(!text.contains("nothing"), "{text}");
+        assert_eq!(text.matches("<circle").count(), 3);
+        assert_eq!(svg(&chart(vec![(0.0, f64::INFINITY)], Vec::new())), None);
         let alone =
             svg(&Chart { x: "epoch", y: "loss", lines: vec![line("a < b", vec![(0.0, 1.0)])] }).expect("a chart");
         assert!(!alone.contains("a &lt; b"), "its axis names it");

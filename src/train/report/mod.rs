@@ -12,6 +12,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::adapter::Problem;
+use crate::evaluate::{Answers, Report};
+
 /// Everything that the page shows.
 pub struct Run<'a> {
     /// The page's title, such as the adapter's file.
@@ -25,7 +28,7 @@ pub struct Run<'a> {
     /// Counted from 1, the one whose parameters the adapter has, and why.
     pub chosen: (usize, &'a str),
     /// The chosen adapter on the validation split; none without one.
-    pub figures: Option<crate::evaluate::Report>,
+    pub figures: Option<Report>,
     /// The validation pictures that are answered wrongly with the highest probability, the worst first.
     pub mistakes: Vec<Mistake>,
     /// How far each linear layer was moved; none for a head alone.
@@ -61,24 +64,39 @@ pub struct Mistake {
     pub probability: f32,
 }
 
-/// The most confident wrong answers, at most `count`; `paths` are those of the answers' pictures.
-pub fn mistakes(
-    answers: &crate::evaluate::Answers<'_>,
-    paths: &[PathBuf],
-    labels: &[String],
-    count: usize,
-) -> Vec<Mistake> {
-    let name = |class: usize| labels.get(class).cloned().unwrap_or_default();
-    let wrong = answers.right().zip(paths).enumerate().filter(|(_, (right, _))| !right);
-    let mistake = |(row, (_, path)): (usize, (bool, &PathBuf))| {
-        let answer = answers.ranked[row].first().copied()?;
-        let is = answers.known.targets[row].iter().map(|&class| name(class)).collect::<Vec<_>>().join(", ");
-        Some(Mistake { path: path.clone(), is, answer: name(answer), probability: answers.probabilities[row][answer] })
+/// The most confident wrong answers, at most `count`; `paths` are those of the answers' pictures. Where classes don't
+/// exclude each other, an answer is a yes or a no to one class, and the worst one of each picture counts.
+pub fn mistakes(answers: &Answers<'_>, paths: &[PathBuf], labels: &[String], count: usize) -> Vec<Mistake> {
+    let mistake = |(row, path): (usize, &PathBuf)| {
+        let (answer, probability) = worst(answers, row, labels)?;
+        Some(Mistake { path: path.clone(), is: names(&answers.known.targets[row], labels), answer, probability })
     };
-    let mut mistakes: Vec<_> = wrong.filter_map(mistake).collect();
+    let mut mistakes: Vec<_> = paths.iter().enumerate().filter_map(mistake).collect();
     mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     mistakes.truncate(count);
     mistakes
+}
+
+fn names(classes: &[usize], labels: &[String]) -> String {
+    match classes.iter().map(|&class| &*labels[class]).collect::<Vec<_>>() {
+        names if names.is_empty() => "none of them".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+/// A picture's wrong answer and how probable it seemed; none if all is right.
+fn worst(answers: &Answers<'_>, row: usize, labels: &[String]) -> Option<(String, f32)> {
+    let (targets, probabilities) = (&answers.known.targets[row], &answers.probabilities[row]);
+    if answers.known.problem == Problem::SingleLabel {
+        let answer = *answers.ranked[row].first()?;
+        return (!targets.contains(&answer)).then(|| (labels[answer].clone(), probabilities[answer]));
+    }
+    let wrong = |class: usize| match (answers.chosen[row].contains(&class), targets.contains(&class)) {
+        (true, false) => Some((labels[class].clone(), probabilities[class])),
+        (false, true) => Some((format!("no {}", labels[class]), 1.0 - probabilities[class])),
+        _ => None,
+    };
+    (0..labels.len()).filter_map(wrong).max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 #[cfg(test)]

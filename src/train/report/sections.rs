@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::chart::{Chart, Line, svg};
 use super::moved::LAYERS;
 use super::{Epoch, Mistake, Moved, Run};
+use crate::adapter::Problem;
 use crate::evaluate::{ClassReport, Report, Share};
 use crate::html::{data_uri, escape};
 
@@ -17,9 +18,14 @@ pub fn summary(run: &Run<'_>) -> Option<String> {
         return Some("<p>There is no validation split: nothing was selected on, and nothing can be said.</p>".into());
     };
     let calibration = &report.calibration;
+    // Where a picture may have several labels or none, its most probable class is not its answer.
+    let right = match report.problem {
+        Problem::SingleLabel => ("accuracy", share(&report.top1)),
+        Problem::MultiLabel => ("pictures with exactly their labels", share(&report.decided_right)),
+    };
     let rows = [
         ("validation pictures", report.pictures.to_string()),
-        ("accuracy", share(&report.top1)),
+        right,
         ("balanced accuracy", percent(report.balanced_accuracy)),
         ("macro F1", percent(report.macro_f1)),
         ("mean average precision", percent(report.mean_average_precision)),
@@ -47,12 +53,12 @@ pub fn curves(epochs: &[Epoch], measure: &str, chosen: usize) -> Option<String> 
         chosen.and_then(|epoch| point(epoch, value)).into_iter().collect::<Vec<_>>()
     };
     let (validation, score): (Figure<'_>, Figure<'_>) = (&|e| Some(e.validation?.0), &|e| Some(e.validation?.1));
-    let loss = [
-        ("train", by_epoch(&|e| Some(e.train_loss))),
-        ("validation", by_epoch(validation)),
-        ("chosen", of_chosen(validation)),
-    ];
-    let score = [("validation", by_epoch(score)), ("chosen", of_chosen(score))];
+    // What has the same name in two charts has the same colour, points or not.
+    let lines = |train, validation: Figure<'_>| {
+        [("validation", by_epoch(validation)), ("chosen", of_chosen(validation)), ("train", train)]
+    };
+    let loss = lines(by_epoch(&|e| Some(e.train_loss)), validation);
+    let score = lines(Vec::new(), score);
     let rate = [("learning rate", by_epoch(&|e| Some(e.learning_rate)))];
     let charts = [("loss", &loss[..]), (measure, &score[..]), ("learning rate", &rate[..])];
     let charts: String = charts.iter().filter_map(|(y, lines)| chart("epoch", y, lines)).collect();
@@ -60,8 +66,7 @@ pub fn curves(epochs: &[Epoch], measure: &str, chosen: usize) -> Option<String> 
 }
 
 fn chart(x: &str, y: &str, lines: &[(&str, Vec<(f64, f64)>)]) -> Option<String> {
-    let lines = lines.iter().filter(|(_, points)| !points.is_empty());
-    let lines = lines.map(|(name, points)| Line { name, points: points.clone() }).collect();
+    let lines = lines.iter().map(|(name, points)| Line { name, points: points.clone() }).collect();
     svg(&Chart { x, y, lines }).map(|svg| format!("<div>{svg}</div>"))
 }
 
@@ -99,7 +104,7 @@ pub fn classes(report: &Report) -> String {
     for title in ["pictures", "precision", "recall", "F1", "average precision", "AUROC"] {
         let _ = write!(text, "<th class=n>{title}");
     }
-    for ClassReport { label, pictures, precision, recall, f1, average_precision, auroc } in &report.classes {
+    for ClassReport { label, pictures, precision, recall, f1, average_precision, auroc, .. } in &report.classes {
         let _ = write!(text, "<tr><td>{}<td class=n>{pictures}", escape(label));
         for value in [precision.value, recall.value, *f1, *average_precision, *auroc] {
             let _ = write!(text, "<td class=n>{}", percent(value));

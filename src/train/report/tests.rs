@@ -2,8 +2,8 @@ use ndarray::Array2;
 use serde_json::json;
 
 use super::*;
-use crate::adapter::{Decision, Problem, Rule};
-use crate::evaluate::{Answers, Known, Report};
+use crate::adapter::{Decision, Rule};
+use crate::evaluate::Known;
 use crate::random::Random;
 use crate::train::report::moved::LAYERS;
 use crate::vit::LinearAt;
@@ -100,4 +100,20 @@ fn mistakes_begin_with_the_most_confident() {
         found.iter().map(|m| (m.path.to_str(), &*m.is, &*m.answer)).collect::<Vec<_>>(),
         [(Some("b"), "x", "y"), (Some("a"), "x", "y")]
     );
+}
+
+#[test]
+fn of_several_labels_each_yes_and_no_may_be_a_mistake() {
+    let logits = Array2::from_shape_vec((4, 2), vec![2.0, -1.0, -3.0, -3.0, -2.0, -2.0, 4.0, 4.0]).expect("eight");
+    // Right, rightly nothing, a miss of y, and two alarms.
+    let targets = [vec![0], vec![], vec![1], vec![]];
+    let known = Known::new(&logits, &targets, Problem::MultiLabel).expect("they fit");
+    let half = Decision { rule: Rule::Threshold, thresholds: vec![0.5; 2], abstain_below: None };
+    let answers = Answers::new(known, 1.0, &half);
+    let (paths, labels) = (["a", "b", "c", "d"].map(PathBuf::from), ["x", "y"].map(str::to_owned));
+    let found = mistakes(&answers, &paths, &labels, 5);
+    let told: Vec<_> = found.iter().map(|m| (m.path.to_str(), &*m.is, &*m.answer)).collect();
+    assert_eq!(told, [(Some("d"), "none of them", "y"), (Some("c"), "y", "no y")]);
+    let report = Report::new(&answers, &labels, 1);
+    assert_eq!((report.top1.part, report.top1.all, report.decided_right.part, report.without_class), (1, 2, 2, 2));
 }
