@@ -191,6 +191,14 @@ impl Client {
         self.read(&mut response)
     }
 
+    /// Asks whether an adapter file would be taken from whoever has the key; nothing is kept.
+    pub fn validate(&self, adapter: &[u8]) -> Result<(), ClientError> {
+        let request = self.agent.post(&format!("{}/v1/adapters/validate", self.url));
+        let request = self.with_key(request.content_type("application/octet-stream"));
+        let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
+        self.read::<serde::de::IgnoredAny>(&mut response).map(drop)
+    }
+
     /// Posts a picture until the server is not overloaded.
     fn ask<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)], picture: &[u8]) -> Result<T, ClientError> {
         let mut tries = 1;

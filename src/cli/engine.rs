@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -30,7 +31,7 @@ pub struct ComputeArgs {
 
     /// Threads that compute [default: all cores]
     #[arg(long)]
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
 
     /// Folder for files that can be made again: the engine's graphs and weights, downloaded libraries
     #[arg(long, default_value = "cache")]
@@ -110,7 +111,7 @@ impl ComputeArgs {
             precision: self.precision,
             kernel: self.kernel.clone(),
             onnx: self.onnx.settings(),
-            threads: self.threads.unwrap_or_else(cores).max(1),
+            threads: self.threads.map_or_else(cores, usize::from),
             merge_bytes_max: self.merge_bytes_max,
         }
     }

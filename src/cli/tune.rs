@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use super::train;
 use crate::commands::{self, tune};
+use crate::train::FitOn;
 
 /// Find learning rate, decay and dropout for a task by successive halving on its validation split
 ///
@@ -21,5 +22,9 @@ pub struct Args {
 
 /// Tunes.
 pub fn run(args: Args) -> Result<ExitCode, commands::Error> {
+    if args.train.recipe.fit_on == Some(FitOn::All) {
+        let said = "--fit-on all leaves nothing to compare trials on: tune without it, and train with what was found";
+        return Err(commands::Error::Conflict(said));
+    }
     Ok(tune::run(&tune::Args { train: args.train.typed()?, trials: args.trials })?)
 }

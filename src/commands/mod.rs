@@ -91,6 +91,9 @@ pub enum Error {
     /// What follows `@` in `--task`.
     #[error("`{0}` is no version: use its number, in digits")]
     Version(String),
+    /// Flags that say different things.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// The process has no threads or signals.
     #[error("the system refused: {0}")]
     Runtime(std::io::Error),

@@ -130,7 +130,7 @@ fn close(job: &Job, state: &mut State, validation: Option<super::score::Scores>)
     #[expect(clippy::cast_precision_loss, reason = "pictures of an epoch are far fewer than 2^52")]
     let train_loss = at.loss_sum / at.pictures as f64;
     let learning_rate = job.recipe.schedule.rate(at.epoch, job.recipe.learning_rate);
-    let record = EpochRecord { epoch: at.epoch, learning_rate, train_loss, validation };
+    let record = EpochRecord { epoch: at.epoch + 1, learning_rate, train_loss, validation };
     let measure = |record: &EpochRecord| record.validation.map(|scores| (scores.selected(job.measure), -scores.loss));
     let best = at.best_epoch.and_then(|best| at.history.get(best)).and_then(measure);
     if measure(&record).is_some_and(|found| best.is_none_or(|best| found > best)) {

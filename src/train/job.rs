@@ -107,9 +107,7 @@ impl Job {
     /// What the server would refuse in the adapter's file, whatever is learned: the file of the parameters that training
     /// starts from is read as the server reads it.
     fn file_faults(&self) -> Vec<String> {
-        let parameters = self.places.initial(&self.layout, self.recipe.method, self.recipe.seed);
-        let adapter = self.adapter(&parameters, Value::Null);
-        let bytes = format::write(&AdapterFile { adapter, probe: None, extra: BTreeMap::new() }, &self.layout);
+        let bytes = self.first_file();
         let Backbone { shape, fingerprint, .. } = &*self.backbone;
         let mut limits = Limits::default();
         // Lineage and probe are not known yet, and share the header.
@@ -117,6 +115,19 @@ impl Job {
         let target = Target { shape, layout: &self.layout, fingerprint, limits };
         let problems = format::read(&bytes, &target).err().map_or(Vec::new(), |error| error.problems());
         problems.iter().take(FAULTS_MAX).map(refusal).collect()
+    }
+
+    /// The adapter file of the parameters that training starts from, without a probe.
+    pub fn first_file(&self) -> Vec<u8> {
+        let parameters = self.places.initial(&self.layout, self.recipe.method, self.recipe.seed);
+        let adapter = self.adapter(&parameters, Value::Null);
+        format::write(&AdapterFile { adapter, probe: None, extra: BTreeMap::new() }, &self.layout)
+    }
+
+    /// What a block sees of a picture: its patches and the class token.
+    pub fn tokens(&self) -> usize {
+        let side = self.task.preprocess.size / self.backbone.shape.patch.max(1);
+        side * side + 1
     }
 
     /// Classes without a picture to train on, by name: the adapter will hardly ever answer with them.

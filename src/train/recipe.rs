@@ -194,6 +194,10 @@ impl Recipe {
         check(self.passes > 0 && self.passes <= self.batch_size, "--accumulate must be between 1 and --batch-size");
         check((0.0..1.0).contains(&self.label_smoothing), "--label-smoothing must be at least 0 and below 1");
         check(self.clip_norm.is_none_or(|norm| positive(norm.into())), "--clip-norm must be above 0");
+        check(
+            self.method != Method::Linear || self.dropout == 0.0,
+            "--dropout needs a method that adapts the backbone",
+        );
         if let Some(consistency) = &self.consistency {
             check(consistency.is_valid(), "--consistency-lambda and --consistency-sigma must be above 0");
             check(self.method != Method::Linear, "--consistency needs a method that adapts the backbone");

@@ -45,7 +45,7 @@ pub struct Position {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochRecord {
-    /// Counted from 0.
+    /// Counted from 1.
     pub epoch: usize,
     /// Its learning rate.
     pub learning_rate: f64,

@@ -52,8 +52,8 @@ impl Bench {
             return self.train(out, arguments);
         }
         let mut command = Command::new(BINARY);
-        command.env_clear().env("MANYLENS_EPOCHS", EPOCHS);
-        command.arg("train").args(["--engine", self.engine, "--batch-size", "2", "--threads", "1"]);
+        command.env_clear().env("MANYLENS_EPOCHS", EPOCHS).env("MANYLENS_THREADS", "1");
+        command.arg("train").args(["--engine", self.engine, "--batch-size", "2"]);
         command.args(["--flip", "--consistency", "fast", "--dropout", "0.2"]);
         command.arg("--backbone").arg(self.path("backbone")).args(data);
         command.arg("--out").arg(self.path(out)).args(arguments);

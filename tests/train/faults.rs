@@ -1,7 +1,8 @@
 //! What cannot be trained is said in a sentence, and what was trained before is not lost.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::bench::{Bench, TRAIN, kill, text};
 
@@ -168,7 +169,14 @@ fn an_adapter_that_cannot_be_written_is_not_lost() {
     let place = bench.path("later/a.safetensors");
     fs::create_dir_all(&place).expect("a folder is in the way");
     let output = bench.train("later/a.safetensors", &[&flags[..], &["--force"]].concat()).output().expect("it runs");
-    let said = text(&output.stderr);
+    assert!(text(&output.stderr).contains("there is a folder of this name") && !bench.path("run").exists());
+    fs::remove_dir(&place).expect("removed");
+    let mut child = bench.train("later/a.safetensors", &flags).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("7 pictures") || line.contains("the run is in")));
+    fs::create_dir_all(&place).expect("a folder comes in the way");
+    let said = lines.collect::<Vec<_>>().join("\n");
+    child.wait().expect("it ends");
     assert!(said.contains("the trained state is kept: mend this, and go on with --resume"), "{said}");
     fs::remove_dir(&place).expect("removed");
     let resumed = [&flags[..], &["--resume"]].concat();
@@ -186,4 +194,30 @@ fn a_place_that_cannot_be_is_found_out_before_training() {
     let said = text(&output.stderr);
     assert!(said.contains("file: the folder cannot be made") && said.contains("give another --out"), "{said}");
     assert!(!said.contains("epoch 1") && !run.exists(), "{said}");
+}
+
+#[test]
+fn one_name_for_the_adapter_and_the_run_is_refused() {
+    let bench = Bench::new("native");
+    let run = bench.path("a.safetensors");
+    let output = bench.train("a.safetensors", &["--run-dir", run.to_str().expect("UTF-8")]).output().expect("it runs");
+    assert!(text(&output.stderr).contains("both have this name"), "{}", text(&output.stderr));
+    assert!(!run.exists());
+}
+
+#[test]
+fn a_server_that_is_not_there_is_found_out_before_training() {
+    let said = Bench::new("native").refused(&["--publish", "http://127.0.0.1:9", "--task", "cats"]);
+    assert!(said.contains("asked before anything is trained") && said.contains("leave --publish out"), "{said}");
+    assert!(!said.contains("epoch 1"), "{said}");
+}
+
+#[test]
+fn pictures_in_both_splits_are_counted_aloud() {
+    let bench = Bench::new("native");
+    fs::copy(bench.path("data/cat.png"), bench.path("data/copy.png")).expect("copied");
+    bench.write("val200.txt", "copy.png 0\ntall.png 1\n");
+    let output = bench.train("a.safetensors", &["--epochs", "1"]).output().expect("it runs");
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("byte for byte: 1, the first is ") && said.contains("copy.png"));
 }

@@ -26,8 +26,8 @@ fn log_lines(run: &Path) -> usize {
 
 #[test]
 fn the_same_seed_gives_the_same_file() {
-    let bench = Bench::new("reference");
-    let first = bench.trained("a.safetensors", &["--epochs", "3"]);
+    let bench = Bench::new("native");
+    let first = bench.trained("a.safetensors", &["--epochs", "3", "--threads", "3"]);
     assert_eq!(first, bench.trained("b.safetensors", &["--epochs", "3"]));
     assert_ne!(first, bench.trained("c.safetensors", &["--epochs", "3", "--seed", "2"]));
 }

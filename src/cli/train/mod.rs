@@ -20,7 +20,7 @@ use recipe::RecipeArgs;
 /// Train an adapter for a new task, from labelled pictures
 ///
 /// A run can be stopped at any moment, by Ctrl-C or by force, and goes on with --resume as if it had not been: the same
-/// seed, data, engine and threads give the same file. The exit status is 130 when it was stopped by Ctrl-C.
+/// seed, data and engine give the same file. The exit status is 130 when it was stopped by Ctrl-C.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of the backbone
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Folder for settings, log and checkpoints of the run [default: the adapter's name with .run]
+    /// Folder for settings, log and checkpoints of the run [default: the adapter's name with .run for .safetensors]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
 
@@ -96,7 +96,7 @@ pub struct Args {
     json: bool,
 
     #[command(flatten)]
-    recipe: RecipeArgs,
+    pub(super) recipe: RecipeArgs,
 
     #[command(flatten, next_help_heading = "Engine")]
     engine: EngineArgs,
@@ -111,6 +111,7 @@ impl Args {
     /// What the command takes.
     pub fn typed(self) -> Result<train::Args, commands::Error> {
         let args = self;
+        args.recipe.conflict().map_or(Ok(()), |said| Err(commands::Error::Conflict(said)))?;
         let publish = publish(&args)?;
         let preset = args.recipe.recipe;
         let (recipe, class_weights) = args.recipe.typed();

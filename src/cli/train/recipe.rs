@@ -70,24 +70,25 @@ pub struct RecipeArgs {
     #[arg(long, value_parser = named(&MODES))]
     consistency: Option<Drawn>,
 
-    /// How much the logits' difference counts
-    #[arg(long, value_name = "LAMBDA", default_value_t = Consistency::of(Mode::Fast).lambda, requires = "consistency")]
-    consistency_lambda: f32,
+    /// How much the logits' difference counts [default: 0.02]
+    #[arg(long, value_name = "LAMBDA", requires = "consistency")]
+    consistency_lambda: Option<f32>,
 
-    /// Standard deviation of the noise in the block where it is largest
-    #[arg(long, value_name = "SIGMA", default_value_t = Consistency::of(Mode::Fast).sigma, requires = "consistency")]
-    consistency_sigma: f32,
+    /// Standard deviation of the noise in the block where it is largest [default: 0.25]
+    #[arg(long, value_name = "SIGMA", requires = "consistency")]
+    consistency_sigma: Option<f32>,
 
     /// Fit on the training split and choose the best epoch on the validation split, or fit on both and take the last
     #[arg(long, value_parser = named(FitOn::NAMED))]
-    fit_on: Option<FitOn>,
+    pub fit_on: Option<FitOn>,
 
     /// What the best epoch has most of on the validation split; fits on the training split [default: accuracy, and
     /// macro_f1 where pictures have several labels]
     #[arg(long, value_parser = named(SelectBy::NAMED))]
     select_by: Option<SelectBy>,
 
-    /// Of everything that is random; the same seed, data, engine and threads give the same file
+    /// Of everything that is random; the same seed, data and engine give the same file, however many threads
+    /// compute (with --engine onnx the same number)
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -104,6 +105,18 @@ enum Weights {
 }
 
 impl RecipeArgs {
+    /// Flags given together of which one would have no effect.
+    pub fn conflict(&self) -> Option<&'static str> {
+        let noise = self.consistency_lambda.is_some() || self.consistency_sigma.is_some();
+        if self.fit_on == Some(FitOn::All) && self.select_by.is_some() {
+            Some("--fit-on all leaves nothing to select on: leave it out, or --select-by")
+        } else if self.consistency == Some(None) && noise {
+            Some("--consistency none has neither lambda nor sigma: give full or fast, or leave these out")
+        } else {
+            None
+        }
+    }
+
     /// The preset with what was given instead, and the file of class weights.
     pub fn typed(self) -> (Recipe, Option<PathBuf>) {
         let mut recipe = self.recipe.recipe(self.epochs.unwrap_or_else(|| self.recipe.epochs()));
@@ -121,12 +134,17 @@ impl RecipeArgs {
         set(&mut recipe.fit_on, self.fit_on.or(self.select_by.map(|_| FitOn::Train)));
         recipe.select_by = self.select_by;
         recipe.seed = self.seed;
-        let (lambda, sigma) = (self.consistency_lambda, self.consistency_sigma);
-        match self.consistency {
-            Some(mode) => recipe.consistency = mode.map(|mode| Consistency { mode, lambda, sigma }),
-            // A head alone has nothing that noise could act on; who asks for both is told.
-            None if recipe.method == Method::Linear => recipe.consistency = None,
-            None => {}
+        // A head alone has nothing that noise or dropout could act on; who asks for both is told.
+        if recipe.method == Method::Linear {
+            recipe.consistency = None;
+            recipe.dropout = self.dropout.unwrap_or(0.0);
+        }
+        if let Some(mode) = self.consistency {
+            recipe.consistency = mode.map(|mode| {
+                let Consistency { lambda, sigma, .. } = Consistency::of(mode);
+                let lambda = self.consistency_lambda.unwrap_or(lambda);
+                Consistency { mode, lambda, sigma: self.consistency_sigma.unwrap_or(sigma) }
+            });
         }
         let file = match self.class_weight {
             Some(Weights::File(path)) => Some(path),
@@ -182,6 +200,15 @@ mod tests {
         recipe: RecipeArgs,
     }
 
+    #[test]
+    fn the_help_tells_the_defaults() {
+        let help = <Line as clap::CommandFactory>::command().render_long_help().to_string();
+        let Consistency { lambda, sigma, .. } = Consistency::of(Mode::Fast);
+        for default in [lambda, sigma] {
+            assert!(help.contains(&format!("[default: {default}]")), "{default}");
+        }
+    }
+
     fn typed(line: &str) -> (Recipe, Option<PathBuf>) {
         Line::parse_from(line.split_whitespace()).recipe.typed()
     }
@@ -198,7 +225,10 @@ mod tests {
     fn selecting_needs_a_split_that_is_not_fitted_on() {
         assert_eq!(typed("train --recipe reference").0.fit_on, FitOn::All);
         assert_eq!(typed("train --recipe reference --select-by auroc").0.fit_on, FitOn::Train);
-        assert_eq!(typed("train --fit-on all --select-by auroc").0.fit_on, FitOn::All);
+        let conflict = |line: &str| Line::parse_from(line.split_whitespace()).recipe.conflict();
+        assert!(conflict("train --fit-on all --select-by auroc").is_some_and(|said| said.contains("--select-by")));
+        assert!(conflict("train --consistency none --consistency-sigma 0.5").is_some());
+        assert_eq!(conflict("train --fit-on all --consistency full --consistency-sigma 0.5"), None);
     }
 
     #[test]
@@ -208,6 +238,8 @@ mod tests {
         assert_eq!(consistency("train --consistency none"), None);
         assert_eq!(consistency("train --method linear"), None);
         assert!(!typed("train --method linear --consistency full").0.faults().is_empty());
+        assert!(!typed("train --method linear --dropout 0.1").0.faults().is_empty());
+        assert!(typed("train --method linear --recipe vtab-1k:kitti").0.faults().is_empty());
         assert_eq!(consistency("train --recipe reference"), None);
         assert_eq!(
             consistency("train --recipe reference --consistency full --consistency-sigma 0.5"),

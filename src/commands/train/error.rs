@@ -75,8 +75,16 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// One name for two things.
+    #[error("{}: --out is a file and --run-dir a folder, and both have this name; give another one to either", .0.display())]
+    SameName(PathBuf),
+    /// The server would not take the adapter.
+    #[error(
+        "the server was asked before anything is trained: {0}; mend this, or leave --publish out and upload the adapter later"
+    )]
+    Rehearse(ClientError),
     /// The server did not take the adapter.
-    #[error("{path} is written, but not published: {source}", path = path.display())]
+    #[error("{path} is written, but not published: {source}; upload it, or go on with --resume", path = path.display())]
     Publish {
         /// The adapter.
         path: PathBuf,

@@ -9,6 +9,7 @@ use crate::adapter::Problem;
 use crate::backbone::{self, Backbone, Loaded, Weights};
 use crate::commands::bad_files::leave_out;
 use crate::commands::file::read as read_file;
+use crate::engine::EngineKind;
 use crate::engine::training::Trainable;
 use crate::train::data::{self, Dataset, PictureCache};
 use crate::train::{ClassWeight, Job, Recipe, Task};
@@ -35,7 +36,9 @@ pub fn read(args: &Args) -> Result<Inputs, Error> {
     let job = Job::new(Arc::new(backbone), task, recipe, data, PictureCache::new(0), args.cache_bytes_max / 2)?;
     let backend = backend(args, &job, &weights)?;
     let engine = backend.trainable(&train_settings(args))?;
-    let settings = Settings::new(&job, hash, &backend.describe(), args.settings.threads).value();
+    // Our own engines add in one order, whoever does it; ONNX Runtime may not.
+    let threads = (args.engine == EngineKind::Onnx).then_some(args.settings.threads);
+    let settings = Settings::new(&job, hash, &backend.describe(), threads).value();
     Ok(Inputs { job, weights, settings, engine, held_back })
 }
 

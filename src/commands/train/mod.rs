@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::file::spare;
+use super::file::{beside, spare};
 use super::probe;
 use crate::adapter::Pooling;
 use crate::adapter::format::{self, AdapterFile};
@@ -96,18 +96,18 @@ pub enum OnBadFile {
 /// Trains, writes the adapter, sends it to a server if that is asked for, and says so.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let interrupt = Interrupt::listen().map_err(Error::Signals)?;
-    Ok(match train(args, &interrupt)? {
-        None => ExitCode::from(INTERRUPTED),
-        Some(written) => {
-            print(args, &written);
-            ExitCode::SUCCESS
-        }
-    })
+    let Some(mut written) = train(args, &interrupt)? else { return Ok(ExitCode::from(INTERRUPTED)) };
+    if let Some(publish) = &args.publish {
+        written.published = Some(publish.send(&written.file)?);
+    }
+    print(args, &written);
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Trains, writes the adapter, and sends it to a server if that is asked for; none when it was told to stop.
+/// Trains and writes the adapter, which the server to publish it on, if any, was asked about before; none when it was told
+/// to stop.
 pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written<'a>>, Error> {
-    let run_dir = args.run_dir.clone().unwrap_or_else(|| args.out.with_extension("run"));
+    let run_dir = args.run_dir();
     let replaces = match args.start {
         Start::New => false,
         Start::Overwrite => true,
@@ -115,9 +115,15 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
         Start::Resume => is_run(&run_dir),
     };
     spare(&args.out, replaces)?;
+    if args.out == run_dir {
+        return Err(Error::SameName(run_dir));
+    }
     let Inputs { job, weights, settings, mut engine, held_back } = inputs::read(args)?;
     // Found out before hours of training.
     prepare(&args.out)?;
+    if let Some(publish) = &args.publish {
+        publish.rehearse(&job.first_file())?;
+    }
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
     let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
     announce(args, &job, &state, &run_dir);
@@ -140,11 +146,20 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
         Trained { title: &title, settings: &settings, job: &job, outcome: &outcome, state: &state, weights: &weights };
     folder.report(&trained.html(&mut *engine)?)?;
     doubt(&state);
-    let bytes = write(args, &job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
-    let published = args.publish.as_ref().map(|publish| publish.send(&bytes)).transpose()?;
+    let file = write(args, &job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
     folder.complete(&outcome)?;
-    Ok(Some(Written::new(args, &job, &bytes, outcome, published)))
+    Ok(Some(Written::new(args, &job, file, outcome)))
 }
+
+impl Args {
+    /// Where the run is kept.
+    pub fn run_dir(&self) -> PathBuf {
+        self.run_dir.clone().unwrap_or_else(|| beside(&self.out, "run"))
+    }
+}
+
+/// Of a ViT with patches of 16 at 224 pixels, and one of 14.
+const TOKENS_MANY: usize = 257;
 
 fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
     let (train, validation, classes) = (job.train.len(), job.validation.len(), job.task.labels.len());
@@ -152,6 +167,13 @@ fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
         "{train} pictures to fit and {validation} to select on, {classes} classes; the run is in {}",
         run_dir.display()
     );
+    if let Some(tokens) = args.image_size.is_none().then(|| job.tokens()).filter(|&tokens| tokens > TOKENS_MANY) {
+        let side = job.task.preprocess.size;
+        eprintln!(
+            "pictures are seen at {side} x {side} pixels, the backbone's own size, as {tokens} tokens: a smaller --image-size \
+             is faster, in proportion or more"
+        );
+    }
     for label in job.empty_classes() {
         eprintln!("no picture to fit on is of class {label:?}: the adapter will hardly ever answer with it");
     }
@@ -209,12 +231,15 @@ pub struct Written<'a> {
     /// Task and version on the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<Published>,
+    /// The adapter file.
+    #[serde(skip)]
+    file: Vec<u8>,
 }
 
 impl<'a> Written<'a> {
-    fn new(args: &'a Args, job: &Job, bytes: &[u8], outcome: Outcome, published: Option<Published>) -> Self {
-        let (hash, classes) = (content_hash(bytes), job.task.labels.len());
-        Self { out: &args.out, hash, bytes: bytes.len(), classes, outcome, published }
+    fn new(args: &'a Args, job: &Job, file: Vec<u8>, outcome: Outcome) -> Self {
+        let (hash, bytes, classes) = (content_hash(&file), file.len(), job.task.labels.len());
+        Self { out: &args.out, hash, bytes, classes, outcome, published: None, file }
     }
 }
 
@@ -223,10 +248,10 @@ fn print(args: &Args, written: &Written<'_>) {
         println!("{}", serde_json::to_string(written).expect("our own types have string keys only"));
         return;
     }
-    let Written { out, hash, bytes, classes, outcome, published } = written;
+    let Written { out, hash, bytes, classes, outcome, published, .. } = written;
     println!("{}: {classes} classes, {bytes} bytes, {hash}", out.display());
     for (name, record) in [("last", &outcome.last), ("best", &outcome.best)] {
-        if let Some((epoch, scores)) = record.as_ref().and_then(|record| Some((record.epoch + 1, record.validation?))) {
+        if let Some((epoch, scores)) = record.as_ref().and_then(|record| Some((record.epoch, record.validation?))) {
             let measure = outcome.measure;
             println!("{name} epoch ({epoch}): validation {} {}", measure.words(), percent(scores.selected(measure)));
         }

@@ -61,8 +61,7 @@ impl Display {
         });
         let EpochRecord { epoch, train_loss, learning_rate, .. } = record;
         self.say(&format!(
-            "epoch {}/{epochs}: loss {train_loss:.4}{validation}, lr {learning_rate:.2e}, {:.1} images/s",
-            epoch + 1,
+            "epoch {epoch}/{epochs}: loss {train_loss:.4}{validation}, lr {learning_rate:.2e}, {:.1} images/s",
             self.images_per_second()
         ));
     }

@@ -21,9 +21,17 @@ pub struct Publish {
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Publish {
+    /// Asks whether the server would take an adapter such as this one from us; it keeps nothing.
+    pub fn rehearse(&self, adapter: &[u8]) -> Result<(), Error> {
+        self.client().validate(adapter).map_err(Error::Rehearse)
+    }
+
     /// Uploads it.
     pub fn send(&self, adapter: &[u8]) -> Result<Published, Error> {
-        let client = Client::new(&self.url, self.key.clone(), TIMEOUT);
-        client.publish(&self.task, adapter).map_err(|source| Error::Publish { path: self.out.clone(), source })
+        self.client().publish(&self.task, adapter).map_err(|source| Error::Publish { path: self.out.clone(), source })
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.url, self.key.clone(), TIMEOUT)
     }
 }

@@ -13,7 +13,9 @@ pub struct Settings<'a> {
     tool: &'static str,
     backbone: &'a Fingerprint,
     engine: &'a Description,
-    threads: usize,
+    /// Where results depend on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threads: Option<usize>,
     data: Data,
     task: &'a Task,
     recipe: &'a Recipe,
@@ -30,7 +32,7 @@ struct Data {
 
 impl<'a> Settings<'a> {
     /// Of a job whose pictures have that hash.
-    pub fn new(job: &'a Job, hash: String, engine: &'a Description, threads: usize) -> Self {
+    pub fn new(job: &'a Job, hash: String, engine: &'a Description, threads: Option<usize>) -> Self {
         let (train, validation) = (job.train.len(), job.validation.len());
         Self {
             tool: concat!("manylens ", env!("CARGO_PKG_VERSION")),

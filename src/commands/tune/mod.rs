@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::file::spare;
+use super::file::{beside, spare};
 use super::train::{self, Error, Interrupt, Outcome, train};
 use crate::durable::{prepare, replace};
 use crate::table::table;
-use crate::train::run::Start;
+use crate::train::run::{Start, is_run};
 use crate::train::{FitOn, LearnError, SelectBy};
 use trials::{Trial, best, draw, rungs};
 
@@ -41,9 +41,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     spare(&args.train.out, args.train.start != Start::New)?;
     prepare(&args.train.out)?;
     let interrupt = Interrupt::listen().map_err(Error::Signals)?;
-    let start = if args.train.start == Start::Overwrite { Start::Overwrite } else { Start::Resume };
-    let base = train::Args { start, publish: None, ..args.train.clone() };
-    let folder = args.train.run_dir.clone().unwrap_or_else(|| args.train.out.with_extension("tune"));
+    let base = &args.train;
+    let folder = base.run_dir.clone().unwrap_or_else(|| beside(&base.out, "tune"));
     std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let trials = draw(args.trials.max(1), &base.recipe);
     let (mut left, mut tried): (Vec<usize>, Vec<Tried>) = ((0..trials.len()).collect(), Vec::new());
@@ -54,7 +53,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         for &index in &left {
             let out = folder.join(format!("{}-{epochs}.safetensors", index + 1));
             eprintln!("trial {} of {}, {epochs} epochs", index + 1, trials.len());
-            let Some(scored) = score(&base, &trials[index], epochs, out, &interrupt)? else {
+            let Some(scored) = score(base, &trials[index], epochs, out, &interrupt)? else {
                 return Ok(ExitCode::from(train::INTERRUPTED));
             };
             measure = scored.map(|(measure, _)| measure).or(measure);
@@ -90,7 +89,10 @@ fn score(
     let mut recipe = trial.recipe(&base.recipe);
     recipe.schedule = base.preset.recipe(epochs).schedule;
     recipe.fit_on = FitOn::Train;
-    let args = train::Args { recipe, out, run_dir: None, ..base.clone() };
+    let mut args = train::Args { recipe, out, run_dir: None, ..base.clone() };
+    if args.start != Start::Overwrite {
+        args.start = if is_run(&args.run_dir()) { Start::Resume } else { Start::New };
+    }
     match train(&args, interrupt) {
         Ok(None) => Ok(None),
         Ok(Some(written)) => {

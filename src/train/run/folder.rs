@@ -172,23 +172,26 @@ impl RunFolder {
     }
 
     fn state(&self, job: &Job) -> Result<State, RunError> {
-        let path = self.file(CHECKPOINT);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                checkpoint::read(&bytes, &self.run, job).map_err(|source| RunError::Checkpoint { path, source })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::initial(job)),
-            Err(error) => Err(io_error(&path)(error)),
-        }
+        let (path, bytes_max) = (self.file(CHECKPOINT), checkpoint::bytes_max(job));
+        let bytes = match read(&path, bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::initial(job)),
+            bytes => bytes.map_err(io_error(&path))?,
+        };
+        let state = match bytes {
+            Some(bytes) => checkpoint::read(&bytes, &self.run, job),
+            None => Err(CheckpointError::TooLarge(bytes_max)),
+        };
+        state.map_err(|source| RunError::Checkpoint { path, source })
     }
 
     /// Leaves the lines of complete epochs: a line is written before the checkpoint that it belongs to.
     fn cut_log(&self, epochs: usize) -> Result<(), RunError> {
         let path = self.file(LOG);
-        let text = match fs::read_to_string(&path) {
+        let text = match read(&path, LOG_BYTES_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            text => text.map_err(io_error(&path))?,
+            text => text.map_err(io_error(&path))?.unwrap_or_default(),
         };
+        let text = String::from_utf8_lossy(&text);
         let kept: String = text.lines().take(epochs).map(|line| format!("{line}\n")).collect();
         self.write(LOG, kept.as_bytes())
     }
@@ -201,14 +204,23 @@ pub fn is_run(path: &Path) -> bool {
 
 /// A run's settings, if the folder has them and not another thing's.
 fn settings_in(path: &Path) -> Option<Value> {
-    let mut text = Vec::new();
-    File::open(path.join(CONFIG)).ok()?.take(CONFIG_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let text = read(&path.join(CONFIG), CONFIG_BYTES_MAX).ok()??;
     let settings: Value = serde_json::from_slice(&text).ok()?;
     settings["tool"].as_str()?.starts_with("manylens ").then_some(settings)
 }
 
 /// Settings have at most a name and a weight for each of 32,768 classes.
 const CONFIG_BYTES_MAX: u64 = 64 << 20;
+
+/// A kilobyte for each of a hundred thousand epochs.
+const LOG_BYTES_MAX: u64 = 100 << 20;
+
+/// A whole file; none if it has more bytes.
+fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= bytes_max).then_some(bytes))
+}
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::Io { path: path.to_owned(), source }
@@ -264,7 +276,7 @@ mod tests {
         let (folder, job) = (tempfile::tempdir().expect("a folder"), testing::job(|_| ()));
         let open = |start, seed| RunFolder::open(folder.path(), &settings(seed), start, &job);
         let (run, mut state) = open(Start::Resume, 1).expect("there is none yet");
-        state.at.step = 5;
+        state.parameters[0] += 0.5;
         run.keep(&state).expect("kept");
         assert!(matches!(open(Start::Resume, 1), Err(RunError::Locked(_))));
         drop(run);
@@ -275,7 +287,7 @@ mod tests {
         assert_eq!(found, state);
         run.complete(&json!({})).expect("written");
         drop(run);
-        assert_eq!(open(Start::New, 2).expect("the former is complete").1.at.step, 0);
+        assert_eq!(open(Start::New, 2).expect("the former is complete").1, State::initial(&job));
     }
 
     #[test]
