@@ -4,6 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::adapter::Problem;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
@@ -88,6 +89,15 @@ pub struct Published {
     pub hash: String,
     /// Whether it answers for the task now.
     pub active: bool,
+}
+
+/// What a client needs to know of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Described {
+    /// Class names, in head order; none when no version of it is loaded.
+    pub labels: Option<Vec<String>>,
+    /// Whether they exclude each other.
+    pub problem: Option<Problem>,
 }
 
 /// Why there is no answer.
@@ -197,6 +207,16 @@ impl Client {
         let request = self.with_key(request.content_type("application/octet-stream"));
         let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
         self.read::<serde::de::IgnoredAny>(&mut response).map(drop)
+    }
+
+    /// What the server says of a task; none when it has no such task.
+    pub fn task(&self, task: &str) -> Result<Option<Described>, ClientError> {
+        let mut request = self.agent.get(&format!("{}/v1/tasks/{task}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let mut response = request.call().map_err(|error| self.unreachable(&error))?;
+        if response.status().as_u16() == 404 { Ok(None) } else { self.read(&mut response).map(Some) }
     }
 
     /// Posts a picture until the server is not overloaded.

@@ -166,3 +166,19 @@ fn an_adapter_that_was_trained_on_validation_pictures_is_doubted() {
     };
     assert!(!warned(&[]) && warned(&["--split", "validation"]) && warned(&["--operating-point", "recall=0.9:dog"]));
 }
+
+#[test]
+fn pictures_without_splits_may_all_be_looked_at() {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    let path = folder.path();
+    std::fs::rename(path.join("data/train"), path.join("loose")).expect("moved");
+    let eval = |flags: &[&str]| eval(path, "pets.safetensors", &[flags, &["--json"]].concat());
+    assert_eq!(json(&eval(&["--split", "all"]))["n"], 40);
+    std::fs::remove_dir_all(path.join("data")).expect("removed");
+    std::fs::rename(path.join("loose"), path.join("data")).expect("moved");
+    let cut = eval(&[]);
+    assert_eq!(json(&cut)["n"], 4);
+    assert!(String::from_utf8_lossy(&cut.stderr).contains("4 of 20 pictures are test; --split all takes all"));
+    assert_eq!(json(&eval(&["--split", "all"]))["n"], 20);
+}

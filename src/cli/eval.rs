@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use super::backbone::LoadArgs;
 use super::engine::EngineArgs;
-use crate::commands::eval;
+use crate::commands::{Error, eval};
 use crate::evaluate::OperatingPoint;
 use crate::train::data;
 
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(value_name = "ADAPTER", required_unless_present = "adapter_flag")]
     adapter: Option<PathBuf>,
 
-    /// The adapter file, as other commands take it; one without a flag goes first
+    /// The adapter file, as other commands take it
     #[arg(id = "adapter_flag", long = "adapter", value_name = "FILE")]
     adapter_flag: Option<PathBuf>,
 
@@ -75,6 +75,8 @@ enum Split {
     Train,
     Validation,
     Test,
+    /// Whatever their split
+    All,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -85,17 +87,26 @@ enum OnBadFile {
     Skip,
 }
 
-impl From<Args> for eval::Args {
-    fn from(args: Args) -> Self {
-        Self {
-            adapter: args.adapter.or(args.adapter_flag).expect("clap requires one of them"),
+impl Args {
+    /// What the command takes.
+    pub fn typed(self) -> Result<eval::Args, Error> {
+        let args = self;
+        let adapter = match (args.adapter, args.adapter_flag) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(Error::Conflict("two adapters are named: leave one out"));
+            }
+            (adapter, flag) => adapter.or(flag).expect("clap requires one of them"),
+        };
+        Ok(eval::Args {
+            adapter,
             backbone: args.backbone,
             load: args.load.into(),
             data: args.data,
             split: match args.split {
-                Split::Train => data::Split::Train,
-                Split::Validation => data::Split::Validation,
-                Split::Test => data::Split::Test,
+                Split::Train => Some(data::Split::Train),
+                Split::Validation => Some(data::Split::Validation),
+                Split::Test => Some(data::Split::Test),
+                Split::All => None,
             },
             skip_bad_files: args.on_bad_file == OnBadFile::Skip,
             top_k: args.top_k.get(),
@@ -106,6 +117,6 @@ impl From<Args> for eval::Args {
             out: args.out,
             force: args.force,
             json: args.json,
-        }
+        })
     }
 }

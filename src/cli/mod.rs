@@ -77,7 +77,7 @@ impl Command {
             Self::Bench(args) => bench::run(*args),
             Self::Train(args) => train::run(*args),
             Self::Tune(args) => tune::run(*args),
-            Self::Eval(args) => Ok(commands::eval::run(&(*args).into())?),
+            Self::Eval(args) => Ok(commands::eval::run(&args.typed()?)?),
         }
     }
 }

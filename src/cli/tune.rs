@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use super::train;
@@ -7,14 +8,14 @@ use crate::train::FitOn;
 /// Find learning rate, decay and dropout for a task by successive halving on its validation split
 ///
 /// The recipe's own values are the first trial; a third goes on with up to three times the epochs, the last ones with
-/// --epochs; of equal scores the first trial is taken. Every trial is a run in --run-dir, by default the adapter's name
+/// --epochs (with few epochs there is one rung); of equal scores the first trial is taken. Every trial is a run in --run-dir, by default the adapter's name
 /// with .tune, so that tuning which was stopped goes on when it is called again. --out gets the best trial's adapter.
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {
     /// Trials of the first rung
-    #[arg(long, value_name = "N", default_value_t = 9)]
-    trials: usize,
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(9).expect("nine"))]
+    trials: NonZeroUsize,
 
     #[command(flatten)]
     train: train::Args,

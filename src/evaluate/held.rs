@@ -11,8 +11,8 @@ pub struct Held {
     pub label: Option<String>,
     /// What is reached, by the whole decision.
     pub reached: Share,
-    /// Whether the goal is not above the interval of what is reached: the pictures don't speak against it.
-    pub holds: bool,
+    /// Whether the goal is not above the interval of what is reached: the pictures don't speak against it. None without any.
+    pub holds: Option<bool>,
 }
 
 impl Held {
@@ -26,6 +26,11 @@ impl Held {
             (Goal::Recall(_), None) => report.top1,
             (Goal::Recall(_), Some(class)) => class.recall,
         };
-        Self { goal: *goal, label: label.clone(), reached, holds: reached.interval.1 >= goal.share() }
+        Self {
+            goal: *goal,
+            label: label.clone(),
+            reached,
+            holds: (reached.all > 0).then(|| reached.interval.1 >= goal.share()),
+        }
     }
 }

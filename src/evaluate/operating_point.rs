@@ -64,7 +64,8 @@ pub enum OperatingPointError {
     /// Where the adapter abstains it finds nothing.
     #[error(
         "recall {goal} of class {label:?} is not reached at any threshold: the highest is {highest:.4}, for the adapter \
-         abstains where its most probable class is below {limit:.4}; ask for less precision, or for none of all classes"
+         abstains where its most probable class is below {limit:.4}; ask for less precision in the same call, or begin with an \
+         adapter that does not abstain"
     )]
     Abstains {
         /// What was asked for.
@@ -77,7 +78,9 @@ pub enum OperatingPointError {
         limit: f32,
     },
     /// Not reached at any threshold.
-    #[error("precision {goal} is not reached at any threshold for {of}: the highest is {highest:.4}")]
+    #[error(
+        "precision {goal} is not reached at any threshold for {of}: the highest is {highest:.4}; ask for less, or name other classes one by one"
+    )]
     Unreachable {
         /// What was asked for.
         goal: f64,

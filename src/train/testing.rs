@@ -55,6 +55,7 @@ pub fn job_of(edit: impl FnOnce(&mut Recipe), edit_task: impl FnOnce(&mut Task))
         train: examples(&TRAIN),
         validation: examples(&VALIDATION),
         test: Vec::new(),
+        unplaced: 0,
     };
     Job::new(backbone, task, recipe, data, PictureCache::new(1 << 20), 1 << 20)
 }

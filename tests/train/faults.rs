@@ -221,3 +221,25 @@ fn pictures_in_both_splits_are_counted_aloud() {
     let said = text(&output.stderr);
     assert!(output.status.success() && said.contains("byte for byte: 1, the first is ") && said.contains("copy.png"));
 }
+
+#[test]
+fn a_run_among_classes_is_refused() {
+    let bench = Bench::new("native");
+    let folders = bench.path("folders");
+    fs::create_dir_all(folders.join("cat")).expect("made");
+    fs::copy(bench.path("data/cat.png"), folders.join("cat/1.png")).expect("copied");
+    let output = bench.train_on(&["--data", folders.to_str().expect("UTF-8")], "folders/a.safetensors", &[]).output();
+    let said = text(&output.expect("it runs").stderr);
+    assert!(said.contains("give --out and --run-dir another place"), "{said}");
+    assert!(!folders.join("a.run").exists());
+}
+
+#[test]
+fn a_complete_run_is_not_replaced_by_the_way() {
+    let bench = Bench::new("native");
+    bench.trained("a.safetensors", &["--epochs", "1"]);
+    fs::rename(bench.path("a.safetensors"), bench.path("kept.safetensors")).expect("moved");
+    let output = bench.train("a.safetensors", &["--epochs", "1"]).output().expect("it runs");
+    assert!(text(&output.stderr).contains("has a complete run"), "{}", text(&output.stderr));
+    bench.trained("a.safetensors", &["--epochs", "1", "--force"]);
+}

@@ -123,5 +123,10 @@ fn a_trained_adapter_is_published_and_answers() {
     let answer = ureq::post(format!("{url}/v1/tasks/cats/classify")).send(&picture[..]).expect("an answer");
     let answer: serde_json::Value = serde_json::from_reader(answer.into_body().into_reader()).expect("JSON");
     assert_eq!(answer["predictions"][0]["label"], "cat");
+    bench.write("classes.txt", "cat\ndog\n");
+    let refused = bench.train("other.safetensors", &["--publish", &url, "--task", "cats"]).output().expect("it runs");
+    let said = text(&refused.stderr);
+    assert!(said.contains("has other classes (\"cat\", \"other\") than the data (\"cat\", \"dog\")"), "{said}");
+    assert!(!bench.path("other.run").exists());
     kill(server);
 }

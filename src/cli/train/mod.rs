@@ -43,7 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Folder for settings, log and checkpoints of the run [default: the adapter's name with .run for .safetensors]
+    /// Folder for settings, log and checkpoints of the run [default: the adapter's name with .run for
+    /// .safetensors; tune's with .tune]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
 

@@ -79,6 +79,7 @@ pub struct RecipeArgs {
     consistency_sigma: Option<f32>,
 
     /// Fit on the training split and choose the best epoch on the validation split, or fit on both and take the last
+    /// [default: train, and all with the published recipes]
     #[arg(long, value_parser = named(FitOn::NAMED))]
     pub fit_on: Option<FitOn>,
 

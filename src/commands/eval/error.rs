@@ -16,7 +16,7 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] DataError),
     /// A split without pictures.
-    #[error("{}: there is no picture in the split {split}; choose another one by --split, or give some", path.display())]
+    #[error("{}: there is no picture to look at in {split}; choose others by --split, or give some", path.display())]
     NoPictures {
         /// The data.
         path: PathBuf,
@@ -33,6 +33,16 @@ pub enum Error {
         missing: Vec<String>,
         /// Classes of the adapter.
         there: Vec<String>,
+    },
+    /// A picture of none or several classes.
+    #[error(
+        "{}: the adapter answers with exactly one class, and the data says {found} of this picture; give each picture one", path.display()
+    )]
+    NotOne {
+        /// The picture.
+        path: PathBuf,
+        /// How many classes it has.
+        found: usize,
     },
     /// A file cannot be read.
     #[error(transparent)]

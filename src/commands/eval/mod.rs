@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::bad_files::leave_out;
 use super::file::{read as read_file, spare};
 use crate::adapter::format::{self, AdapterFile, Limits, Target};
-use crate::adapter::{Adapter, Layout};
+use crate::adapter::{Adapter, Layout, Problem};
 use crate::backbone::{self, Backbone, LoadOptions, Loaded};
 use crate::durable::replace;
 use crate::engine::{self, Backend, EngineKind, EngineSettings, Form};
@@ -35,8 +35,8 @@ pub struct Args {
     pub load: LoadOptions,
     /// Labelled pictures.
     pub data: PathBuf,
-    /// The pictures to report on.
-    pub split: Split,
+    /// The pictures to report on: those of one split, or all.
+    pub split: Option<Split>,
     /// What becomes of files that are no pictures.
     pub skip_bad_files: bool,
     /// Classes that top-k looks at.
@@ -58,6 +58,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The name of the pictures to report on.
+    fn part(&self) -> &'static str {
+        self.split.map_or("all pictures", Split::name)
+    }
+
     /// Whether anything is fitted.
     fn fits(&self) -> bool {
         self.fit_temperature || !self.operating_points.is_empty()
@@ -68,8 +73,19 @@ impl Args {
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     args.out.as_deref().map_or(Ok(()), |out| spare(out, args.force))?;
     let data = data::read(&args.data)?;
-    if data.of(args.split).is_empty() {
-        return Err(Error::NoPictures { path: args.data.clone(), split: args.split.name() });
+    let examples = match args.split {
+        Some(split) => data.of(split).to_vec(),
+        None => [&data.train[..], &data.validation, &data.test].concat(),
+    };
+    if examples.is_empty() {
+        return Err(Error::NoPictures { path: args.data.clone(), split: args.part() });
+    }
+    if let (Some(split), true) = (args.split, data.unplaced > 0) {
+        let (count, all) = (examples.len(), data.train.len() + data.validation.len() + data.test.len());
+        let name = split.name();
+        eprintln!(
+            "splits that the data leaves open are made by us: {count} of {all} pictures are {name}; --split all takes all"
+        );
     }
     let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
     let layout = Layout::of(&backbone.shape);
@@ -80,15 +96,19 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let warnings = warnings(args, &file.adapter);
     warnings.iter().for_each(|warning| eprintln!("{warning}"));
     let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
+    if file.adapter.problem == Problem::SingleLabel {
+        let fitted = if args.fits() { data.of(Split::Validation) } else { &[] };
+        exactly_one(examples.iter().chain(fitted))?;
+    }
     let mut bench = Bench::new(&*backend, &file.adapter, &data, args)?;
     let fits = if args.fits() {
         fit::check(args, &file.adapter)?;
-        let asked = bench.ask(data.of(Split::Validation), Split::Validation)?;
+        let asked = bench.ask(data.of(Split::Validation), Split::Validation.name())?;
         fit::fit(&asked.known(file.adapter.problem)?, args, &mut file.adapter)?
     } else {
         Fits::default()
     };
-    let asked = bench.ask(data.of(args.split), args.split)?;
+    let asked = bench.ask(&examples, args.part())?;
     let answers = Answers::new(asked.known(file.adapter.problem)?, file.adapter.temperature, &file.adapter.decision);
     let report = Report::new(&answers, &file.adapter.labels, args.top_k);
     if let Some(out) = &args.out {
@@ -104,7 +124,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 
 /// What the figures don't say by themselves.
 fn warnings(args: &Args, adapter: &Adapter) -> &'static [&'static str] {
-    let looks = args.fits() || args.split == Split::Validation;
+    let looks = args.fits() || args.split.is_none_or(|split| split == Split::Validation);
     if looks && adapter.lineage["recipe"]["fit_on"] == FitOn::All.name() {
         return &[
             "the adapter was trained on its validation split too (--fit-on all): if these are the same pictures, what is \
@@ -112,6 +132,14 @@ fn warnings(args: &Args, adapter: &Adapter) -> &'static [&'static str] {
         ];
     }
     &[]
+}
+
+/// Where classes exclude each other, a picture of none or several has no right answer.
+fn exactly_one<'a>(mut examples: impl Iterator<Item = &'a Example>) -> Result<(), Error> {
+    match examples.find(|example| example.targets.len() != 1) {
+        Some(Example { path, targets }) => Err(Error::NotOne { path: path.clone(), found: targets.len() }),
+        None => Ok(()),
+    }
 }
 
 fn read_adapter(args: &Args, target: &Target<'_>) -> Result<AdapterFile, Error> {
@@ -135,9 +163,9 @@ impl<'a> Bench<'a> {
         Ok(Self { args, lens, engine: backend.start()?, classes })
     }
 
-    fn ask(&mut self, examples: &[Example], split: Split) -> Result<Asked, Error> {
+    fn ask(&mut self, examples: &[Example], split: &'static str) -> Result<Asked, Error> {
         if examples.is_empty() {
-            return Err(Error::NoPictures { path: self.args.data.clone(), split: split.name() });
+            return Err(Error::NoPictures { path: self.args.data.clone(), split });
         }
         let target = |&target: &usize| self.classes[target];
         let placed = |e: &Example| Example { path: e.path.clone(), targets: e.targets.iter().map(target).collect() };

@@ -6,6 +6,7 @@ use super::{Args, Fits};
 use crate::engine::Description;
 use crate::evaluate::{Fitted, Goal, Held, Report, Share};
 use crate::table::{printable, table};
+use crate::train::data::Split;
 
 /// What a program reads.
 #[derive(Serialize)]
@@ -46,12 +47,12 @@ pub fn print(args: &Args, findings: &Findings<'_>) {
         let printed = Printed {
             adapter: &args.adapter,
             data: &args.data,
-            split: args.split.name(),
+            split: args.part(),
             engine,
             bad_files,
             warnings,
             fitted: (fits.pictures > 0).then_some(fits),
-            held: fits.operating_points.iter().map(|point| Held::of(point, report)).collect(),
+            held: held_all(args, fits, report),
             out: args.out.as_deref(),
             n: report.pictures,
             top1: report.top1.value,
@@ -63,9 +64,9 @@ pub fn print(args: &Args, findings: &Findings<'_>) {
         println!("{}", serde_json::to_string_pretty(&printed).expect("our own types have string keys only"));
         return;
     }
-    let held = fits.operating_points.iter().map(|point| held(&Held::of(point, report), args.split.name()));
+    let held = held_all(args, fits, report).into_iter().map(|point| held(&point, args.part()));
     fitted(fits).into_iter().chain(held).for_each(|line| println!("{line}"));
-    println!("{}", figures(report, args.split.name()));
+    println!("{}", figures(report, args.part()));
     println!("{}", classes(report));
     if let Some(out) = &args.out {
         println!("written: {}", out.display());
@@ -102,12 +103,22 @@ fn fitted(fits: &Fits) -> Vec<String> {
     lines
 }
 
+/// What the points do on other pictures; those that they were fitted on tell nothing.
+fn held_all(args: &Args, fits: &Fits, report: &Report) -> Vec<Held> {
+    let others = args.split.is_some_and(|split| split != Split::Validation);
+    fits.operating_points.iter().filter(|_| others).map(|point| Held::of(point, report)).collect()
+}
+
 /// Whether the other pictures speak against what was to be reached.
 fn held(held: &Held, split: &str) -> String {
     let Held { goal, label, reached, holds } = held;
     let what = if matches!(goal, Goal::Precision(_)) { "precision" } else { "recall" };
     let of = label.as_ref().map_or(String::new(), |label| format!("{}: ", printable(label)));
-    let holds = if *holds { "holds within its binomial interval" } else { "does not hold: it is above the interval" };
+    let holds = match holds {
+        Some(true) => "holds within its binomial interval",
+        Some(false) => "does not hold: it is above the interval",
+        None => "is neither borne out nor refuted: no picture there tells",
+    };
     format!("{of}{what} {} on {split}: the goal {} {holds}", share(reached), percent(Some(goal.share())))
 }
 
@@ -133,7 +144,10 @@ fn figures(report: &Report, split: &str) -> String {
         ("calibration error (15 bins)", percent(Some(calibration.expected_error))),
         ("negative log likelihood", format!("{:.4}", calibration.negative_log_likelihood)),
     ];
-    table(&[&format!("on {split}"), ""], &rows.map(|(name, value)| vec![name.to_owned(), value]))
+    // With one class to look at, top-k is top 1.
+    let rows = rows.into_iter().enumerate().filter(|(row, _)| *row != 2 || report.k > 1);
+    let rows: Vec<_> = rows.map(|(_, (name, value))| vec![name.to_owned(), value]).collect();
+    table(&[&format!("on {split}"), ""], &rows)
 }
 
 fn classes(report: &Report) -> String {

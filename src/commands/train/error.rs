@@ -11,6 +11,7 @@ use crate::evaluate::KnownError;
 use crate::train::data::DataError;
 use crate::train::run::RunError;
 use crate::train::{FitError, JobError, LearnError};
+use crate::word::quoted;
 
 /// Why no adapter was trained.
 #[derive(Debug, thiserror::Error)]
@@ -78,13 +79,31 @@ pub enum Error {
     /// One name for two things.
     #[error("{}: --out is a file and --run-dir a folder, and both have this name; give another one to either", .0.display())]
     SameName(PathBuf),
+    /// Runs among classes.
+    #[error("{}: this is the data folder, where every folder is a class or a split: give --out and --run-dir another place", .0.display())]
+    InData(PathBuf),
+    /// The task has other classes on the server.
+    #[error(
+        "task {task} on the server has other classes ({}) than the data ({}): publish as another --task, put the data right, or \
+         leave --publish out and upload the adapter by hand, staged or with allow=labels_changed",
+        short(there),
+        short(here)
+    )]
+    OtherClasses {
+        /// The task.
+        task: String,
+        /// On the server.
+        there: Vec<String>,
+        /// In the data.
+        here: Vec<String>,
+    },
     /// The server would not take the adapter.
     #[error(
         "the server was asked before anything is trained: {0}; mend this, or leave --publish out and upload the adapter later"
     )]
     Rehearse(ClientError),
     /// The server did not take the adapter.
-    #[error("{path} is written, but not published: {source}; upload it, or go on with --resume", path = path.display())]
+    #[error("{path} is written, but not published: {source}", path = path.display())]
     Publish {
         /// The adapter.
         path: PathBuf,
@@ -103,4 +122,11 @@ impl From<FitError<RunError>> for Error {
             FitError::Keep(error) => error.into(),
         }
     }
+}
+
+/// The first names, and how many there are.
+fn short(labels: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if labels.len() > SHOWN { format!(" … {} in all", labels.len()) } else { String::new() };
+    quoted(&labels[..labels.len().min(SHOWN)]) + &more
 }

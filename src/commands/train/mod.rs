@@ -19,14 +19,15 @@ use serde::Serialize;
 
 use super::file::{beside, spare};
 use super::probe;
-use crate::adapter::Pooling;
 use crate::adapter::format::{self, AdapterFile};
+use crate::adapter::{Pooling, Problem};
 use crate::backbone::{LoadOptions, PositionRule, Weights};
 use crate::client::Published;
 use crate::durable::{prepare, replace};
 use crate::engine::training::TrainSettings;
 use crate::engine::{self, Backend, EngineKind, EngineSettings};
 use crate::hash::content_hash;
+use crate::train::data;
 use crate::train::run::{RunFolder, Start, is_run};
 use crate::train::{End, FitOn, Job, Preset, Recipe, State, fit};
 pub use error::Error;
@@ -118,11 +119,15 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
     if args.out == run_dir {
         return Err(Error::SameName(run_dir));
     }
+    let inside = |path: &Path| path.parent().is_some_and(|folder| lies_in(folder, &args.data));
+    if data::is_class_folders(&args.data) && (inside(&args.out) || inside(&run_dir)) {
+        return Err(Error::InData(args.data.clone()));
+    }
     let Inputs { job, weights, settings, mut engine, held_back } = inputs::read(args)?;
     // Found out before hours of training.
     prepare(&args.out)?;
     if let Some(publish) = &args.publish {
-        publish.rehearse(&job.first_file())?;
+        publish.rehearse(&job)?;
     }
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
     let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
@@ -158,6 +163,13 @@ impl Args {
     }
 }
 
+/// Whether a folder is the other one or in it; one that does not exist yet counts as the folder that it will be in.
+fn lies_in(folder: &Path, other: &Path) -> bool {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let there = folder.ancestors().find_map(|folder| folder.canonicalize().ok());
+    there.zip(other.canonicalize().ok()).is_some_and(|(folder, other)| folder.starts_with(other))
+}
+
 /// Of a ViT with patches of 16 at 224 pixels, and one of 14.
 const TOKENS_MANY: usize = 257;
 
@@ -177,6 +189,18 @@ fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
     for label in job.empty_classes() {
         eprintln!("no picture to fit on is of class {label:?}: the adapter will hardly ever answer with it");
     }
+    if job.task.problem == Problem::MultiLabel {
+        let counts = |wanted: fn(usize) -> bool| job.train.iter().filter(|e| wanted(e.targets.len())).count();
+        let (none, several) = (counts(|n| n == 0), counts(|n| n > 1));
+        eprintln!(
+            "several labels a picture (multi-label): {none} of those to fit on have none, {several} more than one"
+        );
+    }
+    if job.recipe.fit_on == FitOn::All {
+        eprintln!(
+            "the validation split is fitted on too, and the last epoch taken (--fit-on all, or the recipe says so)"
+        );
+    }
     if validation == 0 && job.recipe.fit_on == FitOn::Train {
         eprintln!("nothing to select on: the last epoch is taken. Has every class three pictures, or three groups?");
     }
@@ -191,6 +215,9 @@ fn announce(args: &Args, job: &Job, state: &State, run_dir: &Path) {
 
 /// Says so where training led away from the data: numbers stayed finite, and the adapter is worth nothing.
 fn doubt(state: &State) {
+    if state.at.best_epoch == Some(0) && state.at.history.len() > 1 {
+        eprintln!("the best epoch is the first one, which only warms up: look at the scores, and give more --epochs");
+    }
     let [first, last] = [state.at.history.first(), state.at.history.last()].map(|record| record.map(|r| r.train_loss));
     if let (Some(first), Some(last)) = (first, last)
         && last > first

@@ -2,7 +2,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Error;
-use crate::client::{Client, Published};
+use crate::client::{Client, Described, Published};
+use crate::train::Job;
 
 /// A server that gets the adapter as a new version of a task.
 #[derive(Clone)]
@@ -21,9 +22,18 @@ pub struct Publish {
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Publish {
-    /// Asks whether the server would take an adapter such as this one from us; it keeps nothing.
-    pub fn rehearse(&self, adapter: &[u8]) -> Result<(), Error> {
-        self.client().validate(adapter).map_err(Error::Rehearse)
+    /// Asks whether the server would take such an adapter from us; it keeps nothing.
+    pub fn rehearse(&self, job: &Job) -> Result<(), Error> {
+        let client = self.client();
+        client.validate(&job.first_file()).map_err(Error::Rehearse)?;
+        match client.task(&self.task).map_err(Error::Rehearse)? {
+            Some(Described { labels: Some(there), problem })
+                if there != job.task.labels || problem != Some(job.task.problem) =>
+            {
+                Err(Error::OtherClasses { task: self.task.clone(), there, here: job.task.labels.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Uploads it.

@@ -2,6 +2,7 @@
 
 mod trials;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ pub struct Args {
     /// What is trained; its recipe is the first trial, its file the best one's.
     pub train: train::Args,
     /// Trials of the first rung.
-    pub trials: usize,
+    pub trials: NonZeroUsize,
 }
 
 /// A trial on a rung.
@@ -44,10 +45,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let base = &args.train;
     let folder = base.run_dir.clone().unwrap_or_else(|| beside(&base.out, "tune"));
     std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
-    let trials = draw(args.trials.max(1), &base.recipe);
+    let trials = draw(args.trials.get(), &base.recipe);
     let (mut left, mut tried): (Vec<usize>, Vec<Tried>) = ((0..trials.len()).collect(), Vec::new());
     let (mut winner, mut measure) = (None, base.recipe.select_by);
-    for (epochs, count) in rungs(trials.len(), base.recipe.schedule.epochs) {
+    let rungs = rungs(trials.len(), base.recipe.schedule.epochs);
+    eprintln!("{}", plan(&rungs));
+    for (epochs, count) in rungs {
         left.truncate(count);
         let mut scores = Vec::new();
         for &index in &left {
@@ -76,6 +79,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         eprintln!("published as version {} of task {}", published.version, published.task);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `9 trials of 4 epochs, then the best 3 of 10, then the best 1 of 30`
+fn plan(rungs: &[(usize, usize)]) -> String {
+    let rung = |(place, (epochs, count)): (usize, &(usize, usize))| match place {
+        0 => format!("{count} trials of {epochs} epochs"),
+        _ => format!("then the best {count} of {epochs}"),
+    };
+    rungs.iter().enumerate().map(rung).collect::<Vec<_>>().join(", ")
 }
 
 /// The trial's score and what it is, if it has one; none when it was stopped.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::random::Random;
-use crate::train::Recipe;
+use crate::train::{Method, Recipe};
 
 /// Of those trials that a rung has, one in so many goes on to the next.
 pub const KEPT_ONE_IN: usize = 3;
@@ -41,7 +41,8 @@ pub fn draw(count: usize, base: &Recipe) -> Vec<Trial> {
         Trial {
             learning_rate,
             weight_decay: DECAYS[random.below(DECAYS.len())],
-            dropout: DROPOUTS[random.below(DROPOUTS.len())],
+            // A head alone has nothing that dropout acts on.
+            dropout: DROPOUTS[random.below(DROPOUTS.len())] * if base.method == Method::Linear { 0.0 } else { 1.0 },
         }
     };
     std::iter::once(own).chain(std::iter::repeat_with(other)).take(count).collect()
@@ -100,6 +101,8 @@ mod tests {
         let reach = 10f64.powf(RATE_REACH) * 1.05;
         let near = |t: &Trial| (base.learning_rate / reach..base.learning_rate * reach).contains(&t.learning_rate);
         assert!(trials.iter().all(near) && trials[1] != trials[2]);
+        let head = Recipe { method: Method::Linear, consistency: None, ..base.clone() };
+        assert!(draw(20, &head).iter().all(|trial| trial.recipe(&head).faults().is_empty()));
         assert_ne!(draw(9, &Recipe { seed: 2, ..base })[1..], trials[1..]);
     }
 

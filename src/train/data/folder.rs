@@ -43,16 +43,19 @@ pub fn read(root: &Path) -> Result<Dataset, DataError> {
     Ok(gather(root, labels.into_iter().collect(), found))
 }
 
-/// The folders that are splits: there is one to train on, with a folder for each class. One without is a class: of trains.
+/// The folders that are splits: they have folders of classes, and one of them is to train on, or nothing else is there. A
+/// folder `train` with pictures is a class: of trains.
 fn splits(folders: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<&Path, Split>, DataError> {
-    let named = folders.iter().filter_map(|(name, path)| Some((path.as_path(), Split::parse(name)?)));
-    let named: BTreeMap<&Path, Split> = named.collect();
-    for (path, split) in &named {
-        if *split == Split::Train && !self::folders(path)?.is_empty() {
-            return Ok(named);
+    let mut named = BTreeMap::new();
+    for (name, path) in folders {
+        if let Some(split) = Split::parse(name)
+            && !self::folders(path)?.is_empty()
+        {
+            named.insert(path.as_path(), split);
         }
     }
-    Ok(BTreeMap::new())
+    let are_splits = named.len() == folders.len() || named.values().any(|split| *split == Split::Train);
+    Ok(if are_splits { named } else { BTreeMap::new() })
 }
 
 /// Says where pictures may be instead.
@@ -210,6 +213,13 @@ mod tests {
         fs::write(folder.path().join("more/5.png"), []).expect("written");
         let error = read(folder.path()).expect_err("neither split nor class").to_string();
         assert!(error.contains("more: there are pictures"), "{error}");
+    }
+
+    #[test]
+    fn there_may_be_pictures_to_report_on_alone() {
+        let folder = folder(&["test/a/1.png", "test/b/2.png"]);
+        let data = read(folder.path()).expect("data");
+        assert_eq!((data.labels.join(" "), data.train.len(), data.test.len()), ("a b".into(), 0, 2));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod split;
 pub use cache::{PictureCache, PictureError};
 pub use check::{BadFile, Checked, check};
 pub use error::DataError;
-pub use read::read;
+pub use read::{is_class_folders, read};
 pub use split::Split;
 
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ pub struct Dataset {
     pub validation: Vec<Example>,
     /// To report on, once.
     pub test: Vec<Example>,
+    /// Pictures that no data form puts into a split: ours is by their names' hashes.
+    pub unplaced: usize,
 }
 
 impl Dataset {

@@ -23,7 +23,8 @@ impl Placed {
         let has = |split| known.iter().any(|(s, _)| *s == split);
         // With given pictures to fit on and none to select on, those to select on come out of all that is to fit on.
         let carves = has(Split::Train) && !has(Split::Validation);
-        let mut placed = match (carves, has(Split::Test)) {
+        let unplaced = loose.len();
+        let mut placed = match (carves || has(Split::Validation), has(Split::Test)) {
             (true, true) => loose.into_iter().map(|loose| (Split::Train, loose)).collect(),
             (true, false) => split(loose, Percent::TEST),
             (false, true) => split(loose, Percent::VALIDATION),
@@ -37,7 +38,7 @@ impl Placed {
         }
         let of = |split| placed.iter().filter(|(s, _)| *s == split).map(|(_, loose)| loose.example.clone()).collect();
         let (train, validation, test) = (of(Split::Train), of(Split::Validation), of(Split::Test));
-        Dataset { labels, multi_label, train, validation, test }
+        Dataset { labels, multi_label, train, validation, test, unplaced }
     }
 }
 
@@ -65,6 +66,9 @@ mod tests {
         assert_eq!(counts(&[(Some(Train), 50)]), [40, 10, 0]);
         assert_eq!(counts(&[(Some(Train), 49), (None, 1), (Some(Test), 7)]), [40, 10, 7]);
         assert_eq!(counts(&[(Some(Train), 20), (None, 20)]), [30, 7, 3]);
+        let given = [(Some(Train), 20), (Some(Validation), 5), (Some(Test), 5)];
+        assert_eq!(counts(&[&given[..], &[(None, 20)]].concat()), [40, 5, 5]);
+        assert_eq!(counts(&[&given[..2], &[(None, 20)]].concat()), [37, 5, 3]);
         assert_eq!(counts(&[(Some(Train), 20), (Some(Validation), 5), (Some(Test), 5)]), [20, 5, 5]);
     }
 }

@@ -24,6 +24,11 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
     }
 }
 
+/// Whether pictures lie there in folders of their classes, so that every folder inside means something.
+pub fn is_class_folders(path: &Path) -> bool {
+    path.is_dir() && !lists::are_in(path)
+}
+
 /// Bytes of a list: ten million lines of a hundred.
 const TEXT_BYTES_MAX: u64 = 1 << 30;
 

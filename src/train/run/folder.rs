@@ -31,7 +31,7 @@ pub struct RunFolder {
 /// What to do with a run that the folder has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Replace it if it is complete, else refuse.
+    /// Refuse.
     New,
     /// Go on with it; begin where there is none.
     Resume,
@@ -60,6 +60,9 @@ pub enum RunError {
         .0.display()
     )]
     Unfinished(PathBuf),
+    /// A run whose report and log are perhaps all that is left of it.
+    #[error("{} has a complete run: name another folder as --run-dir, or replace it by --force", .0.display())]
+    Complete(PathBuf),
     /// Files that a run would replace.
     #[error("{}: there is {name}, and no config.json of a run explains it; name another folder as --run-dir", path.display())]
     Foreign {
@@ -98,8 +101,10 @@ impl RunFolder {
         let lock = lock(path)?;
         let config = serde_json::to_vec_pretty(settings).expect("values of our own");
         let folder = Self { path: path.to_owned(), run: content_hash(&config), _lock: lock };
-        let unfinished = folder.file(CHECKPOINT).exists() && !folder.file(RESULT).exists();
-        if start == Start::New && unfinished {
+        if start == Start::New && folder.file(RESULT).exists() {
+            return Err(RunError::Complete(path.to_owned()));
+        }
+        if start == Start::New && folder.file(CHECKPOINT).exists() {
             return Err(RunError::Unfinished(path.to_owned()));
         }
         if start == Start::Resume && folder.file(CONFIG).exists() {
@@ -287,7 +292,8 @@ mod tests {
         assert_eq!(found, state);
         run.complete(&json!({})).expect("written");
         drop(run);
-        assert_eq!(open(Start::New, 2).expect("the former is complete").1, State::initial(&job));
+        assert!(matches!(open(Start::New, 2), Err(RunError::Complete(_))));
+        assert_eq!(open(Start::Overwrite, 2).expect("replaced").1, State::initial(&job));
     }
 
     #[test]
