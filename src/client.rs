@@ -91,6 +91,25 @@ pub struct Published {
     pub active: bool,
 }
 
+/// Whether a server would take an adapter file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Validated {
+    /// It would.
+    pub valid: bool,
+    /// Why not.
+    pub problems: Vec<Fault>,
+}
+
+/// What is wrong with an adapter file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Fault {
+    /// In the file.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// The fault.
+    pub problem: String,
+}
+
 /// What a client needs to know of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Described {
@@ -202,11 +221,11 @@ impl Client {
     }
 
     /// Asks whether an adapter file would be taken from whoever has the key; nothing is kept.
-    pub fn validate(&self, adapter: &[u8]) -> Result<(), ClientError> {
+    pub fn validate(&self, adapter: &[u8]) -> Result<Validated, ClientError> {
         let request = self.agent.post(&format!("{}/v1/adapters/validate", self.url));
         let request = self.with_key(request.content_type("application/octet-stream"));
         let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
-        self.read::<serde::de::IgnoredAny>(&mut response).map(drop)
+        self.read(&mut response)
     }
 
     /// What the server says of a task; none when it has no such task.

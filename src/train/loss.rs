@@ -101,13 +101,12 @@ impl Loss {
             let x = f64::from(logit);
             let hit = if targets.contains(&class) { 1.0 } else { 0.0 };
             let target = hit * (1.0 - smoothing) + 0.5 * smoothing;
-            let [yes, no] = [&self.weights, &self.no_weights].map(|weights| f64::from(weights[class]));
-            let (yes, no) = (yes * target / (classes * total), no * (1.0 - target) / (classes * total));
-            // -ln(1 - p), and -ln(p) is it less x; without overflow.
-            let surprise = x.max(0.0) + (-x.abs()).exp().ln_1p();
-            let p = 1.0 / (1.0 + (-x).exp());
-            loss += yes * (surprise - x) + no * surprise;
-            *d = (no * p - yes * (1.0 - p)) as f32;
+            // By what the picture shows: weights of the smoothed target would pull a no towards a rare yes.
+            let weights = if hit > 0.0 { &self.weights } else { &self.no_weights };
+            let weight = f64::from(weights[class]) / (classes * total);
+            // log(1 + exp(x)) without overflow.
+            loss += weight * (x.max(0.0) + (-x.abs()).exp().ln_1p() - target * x);
+            *d = (weight * (1.0 / (1.0 + (-x).exp()) - target)) as f32;
         }
         loss
     }
@@ -209,5 +208,8 @@ mod tests {
         let targets: Vec<&[usize]> = examples.iter().map(|example| &example.targets[..]).collect();
         let (_, d) = loss.backward(&Array2::zeros((4, 2)), &targets, 1.0);
         assert!(d.column(0).sum().abs() < 1e-6 && d[[0, 0]] < 0.0, "{d}");
+        let smooth = Loss::new(Problem::MultiLabel, 0.4, &ClassWeight::Balanced, &examples, 2);
+        let (_, d) = smooth.backward(&Array2::zeros((4, 2)), &targets, 1.0);
+        assert!(d[[0, 0]] < 0.0 && d.iter().skip(1).all(|&d| d > 0.0), "a no stays a no: {d}");
     }
 }

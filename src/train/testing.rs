@@ -56,6 +56,7 @@ pub fn job_of(edit: impl FnOnce(&mut Recipe), edit_task: impl FnOnce(&mut Task))
         validation: examples(&VALIDATION),
         test: Vec::new(),
         unplaced: 0,
+        notes: Vec::new(),
     };
     Job::new(backbone, task, recipe, data, PictureCache::new(1 << 20), 1 << 20)
 }

@@ -201,7 +201,7 @@ fn one_name_for_the_adapter_and_the_run_is_refused() {
     let bench = Bench::new("native");
     let run = bench.path("a.safetensors");
     let output = bench.train("a.safetensors", &["--run-dir", run.to_str().expect("UTF-8")]).output().expect("it runs");
-    assert!(text(&output.stderr).contains("both have this name"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("--out is the run's folder"), "{}", text(&output.stderr));
     assert!(!run.exists());
 }
 

@@ -95,24 +95,40 @@ fn a_run_whose_lines_nobody_reads_any_more_goes_on() {
     assert_eq!(log_lines(&bench.path("a.run")).to_string(), EPOCHS);
 }
 
-#[test]
-fn a_trained_adapter_is_published_and_answers() {
-    let bench = Bench::new("reference");
+/// A server of that backbone, and where it listens.
+fn served(backbone: &Path, data: &Path) -> (Child, String) {
     let mut server = Command::new(BINARY)
         .env_clear()
         .args(["serve", "--engine", "reference", "--listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--shutdown-delay-ms", "0"])
         .arg("--backbone")
-        .arg(bench.path("backbone"))
+        .arg(backbone)
         .arg("--data-dir")
-        .arg(bench.path("served"))
+        .arg(data)
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
     let mut lines = BufReader::new(server.stderr.take().expect("piped")).lines().map_while(Result::ok);
     let line = lines.find(|line| line.contains("listening")).expect("an address");
     let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object a line");
-    let url = format!("http://{}", line["address"].as_str().expect("an address"));
+    (server, format!("http://{}", line["address"].as_str().expect("an address")))
+}
+
+#[test]
+fn a_server_that_would_not_take_the_adapter_is_found_out_before_training() {
+    let bench = Bench::new("reference");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/backbones/hf-vit");
+    let (server, url) = served(&other, &bench.path("served"));
+    let said = bench.refused(&["--publish", &url, "--task", "cats"]);
+    assert!(said.contains("would not take such an adapter") && said.contains("does it serve this backbone?"), "{said}");
+    assert!(!said.contains("epoch 1") && !bench.path("refused.run").exists(), "{said}");
+    kill(server);
+}
+
+#[test]
+fn a_trained_adapter_is_published_and_answers() {
+    let bench = Bench::new("reference");
+    let (server, url) = served(&bench.path("backbone"), &bench.path("served"));
     let arguments = ["--recipe", "reference", "--epochs", "20", "--publish", &url, "--task", "cats", "--json"];
     let output = bench.train("cats.safetensors", &arguments).output().expect("it runs");
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -26,9 +26,11 @@ pub fn check(args: &Args, adapter: &Adapter) -> Result<(), Error> {
 fn stale(adapter: &Adapter, points: &[OperatingPoint]) -> Vec<String> {
     let Adapter { decision, labels, .. } = adapter;
     let again = |label: Option<&String>| points.iter().any(|point| point.label.as_ref() == label);
-    let limit = decision.abstain_below.filter(|_| !again(None)).map(|_| "the one below which it abstains".to_owned());
-    // A point without a label sets those of all classes that don't exclude each other.
-    let all = again(None) && adapter.problem == Problem::MultiLabel;
+    // A point without a label sets the limit of classes that exclude each other, else the thresholds of all.
+    let several = adapter.problem == Problem::MultiLabel;
+    let limit = decision.abstain_below.filter(|_| several || !again(None));
+    let limit = limit.map(|_| "the one below which it abstains".to_owned());
+    let all = again(None) && several;
     let classes = labels.iter().zip(&decision.thresholds);
     let classes = classes.filter(|&(label, &threshold)| threshold != 0.5 && !all && !again(Some(label)));
     limit.into_iter().chain(classes.map(|(label, _)| label.clone())).collect()
@@ -60,9 +62,13 @@ fn note(lineage: &mut Value, fits: &Fits) {
     }
     let Fits { pictures, temperature, operating_points } = fits;
     let listed = &operating_points[..operating_points.len().min(POINTS_LISTED_MAX)];
-    if let Some(former) = lineage.get("fitted_on_validation").cloned() {
+    if let Some(former) = lineage.get("fitted_on_validation") {
+        // Of its points the number, for a lineage's bytes have a limit.
+        let points = former["operating_points"].as_array().map_or(0, Vec::len) as u64;
+        let points = points + former["more_operating_points"].as_u64().unwrap_or(0);
+        let [pictures, temperature] = ["pictures", "temperature"].map(|key| former[key].as_f64());
         let mut all = lineage["fitted_before"].as_array().cloned().unwrap_or_default();
-        all.push(former);
+        all.push(json!({"pictures": pictures, "temperature": temperature, "operating_points": points}));
         lineage["fitted_before"] = all.split_off(all.len().saturating_sub(FORMER_MAX)).into();
     }
     lineage["fitted_on_validation"] = json!({
@@ -90,7 +96,7 @@ mod tests {
             note(&mut nothing, &Fits { pictures, ..Fits::default() });
         }
         let before = nothing["fitted_before"].as_array().expect("a list");
-        assert_eq!((before.len(), &before[7]["pictures"]), (FORMER_MAX, &json!(18)));
+        assert_eq!((before.len(), &before[7]["pictures"]), (FORMER_MAX, &json!(18.0)));
     }
 
     #[test]
@@ -106,7 +112,10 @@ mod tests {
         assert_eq!(stale(&adapter, &["precision=0.9:b"]), ["c"]);
         adapter.decision.abstain_below = Some(0.4);
         assert_eq!(stale(&adapter, &["recall=0.9:b", "recall=0.9:c"]), ["the one below which it abstains"]);
+        assert_eq!(stale(&adapter, &["precision=0.9", "recall=0.9:b", "recall=0.9:c"]), Vec::<String>::new());
         adapter.problem = Problem::MultiLabel;
+        assert_eq!(stale(&adapter, &["precision=0.9"]), ["the one below which it abstains"]);
+        adapter.decision.abstain_below = None;
         assert_eq!(stale(&adapter, &["precision=0.9"]), Vec::<String>::new());
     }
 }

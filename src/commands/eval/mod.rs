@@ -73,6 +73,7 @@ impl Args {
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     args.out.as_deref().map_or(Ok(()), |out| spare(out, args.force))?;
     let data = data::read(&args.data)?;
+    data.notes.iter().for_each(|note| eprintln!("{note}"));
     let examples = match args.split {
         Some(split) => data.of(split).to_vec(),
         None => [&data.train[..], &data.validation, &data.test].concat(),

@@ -11,6 +11,12 @@ use crate::train::data::Split;
 /// What a program reads.
 #[derive(Serialize)]
 struct Printed<'a> {
+    /// The figures that are asked for first, as fractions; what has none is null.
+    n: usize,
+    top1: Option<f64>,
+    top5: Option<f64>,
+    balanced: Option<f64>,
+    ece: f64,
     adapter: &'a Path,
     data: &'a Path,
     split: &'static str,
@@ -20,12 +26,6 @@ struct Printed<'a> {
     fitted: Option<&'a Fits>,
     held: Vec<Held>,
     out: Option<&'a Path>,
-    /// The figures that are asked for first, as fractions; what has none is null.
-    n: usize,
-    top1: Option<f64>,
-    top5: Option<f64>,
-    balanced: Option<f64>,
-    ece: f64,
     report: &'a Report,
 }
 

@@ -77,7 +77,7 @@ pub enum Error {
         source: io::Error,
     },
     /// One name for two things.
-    #[error("{}: --out is a file and --run-dir a folder, and both have this name; give another one to either", .0.display())]
+    #[error("{}: --out is the run's folder or a file of its own there; give another --out or --run-dir", .0.display())]
     SameName(PathBuf),
     /// Runs among classes.
     #[error("{}: this is the data folder, where every folder is a class or a split: give --out and --run-dir another place", .0.display())]
@@ -97,7 +97,12 @@ pub enum Error {
         /// In the data.
         here: Vec<String>,
     },
-    /// The server would not take the adapter.
+    /// The server would not take the adapter, whatever is learned.
+    #[error(
+        "the server was asked before anything is trained, and would not take such an adapter ({0}): does it serve this backbone?"
+    )]
+    NotTaken(String),
+    /// The server did not answer as hoped.
     #[error(
         "the server was asked before anything is trained: {0}; mend this, or leave --publish out and upload the adapter later"
     )]

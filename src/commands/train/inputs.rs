@@ -12,7 +12,7 @@ use crate::commands::file::read as read_file;
 use crate::engine::EngineKind;
 use crate::engine::training::Trainable;
 use crate::train::data::{self, Dataset, PictureCache};
-use crate::train::{ClassWeight, Job, Recipe, Task};
+use crate::train::{ClassWeight, FitOn, Job, Recipe, Task};
 
 /// Everything that a run needs, checked.
 pub struct Inputs {
@@ -45,15 +45,18 @@ pub fn read(args: &Args) -> Result<Inputs, Error> {
 /// The labelled pictures, and the hash that tells them from others.
 fn data(args: &Args) -> Result<(Dataset, String), Error> {
     let mut data = data::read(&args.data)?;
+    data.notes.iter().for_each(|note| eprintln!("{note}"));
     let checked = data::check(&mut data, folder(&args.data), &PictureCache::new(0), args.settings.threads);
     let errors: Vec<_> = checked.bad.into_iter().map(|file| file.error).collect();
     leave_out(&errors, args.on_bad_file == OnBadFile::Skip)?;
     if let Some(first) = checked.twins.first() {
+        let so = match args.recipe.fit_on {
+            FitOn::Train => "scores on them promise too much",
+            FitOn::All => "they count twice",
+        };
+        let (count, first) = (checked.twins.len(), first.display());
         eprintln!(
-            "pictures to select on that are among those to fit on too, byte for byte: {}, the first is {}; scores on them \
-             promise too much",
-            checked.twins.len(),
-            first.display()
+            "pictures of the validation split that are in train too, byte for byte: {count}, the first is {first}; {so}"
         );
     }
     Ok((data, checked.hash))

@@ -4,6 +4,8 @@ mod error;
 mod follow;
 mod inputs;
 mod interrupt;
+/// Where adapter and run may lie.
+pub mod places;
 mod progress;
 mod publish;
 mod report;
@@ -27,7 +29,6 @@ use crate::durable::{prepare, replace};
 use crate::engine::training::TrainSettings;
 use crate::engine::{self, Backend, EngineKind, EngineSettings};
 use crate::hash::content_hash;
-use crate::train::data;
 use crate::train::run::{RunFolder, Start, is_run};
 use crate::train::{End, FitOn, Job, Preset, Recipe, State, fit};
 pub use error::Error;
@@ -116,20 +117,19 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
         Start::Resume => is_run(&run_dir),
     };
     spare(&args.out, replaces)?;
-    if args.out == run_dir {
-        return Err(Error::SameName(run_dir));
-    }
-    let inside = |path: &Path| path.parent().is_some_and(|folder| lies_in(folder, &args.data));
-    if data::is_class_folders(&args.data) && (inside(&args.out) || inside(&run_dir)) {
-        return Err(Error::InData(args.data.clone()));
-    }
+    places::check(&args.out, &run_dir, &args.data)?;
     let Inputs { job, weights, settings, mut engine, held_back } = inputs::read(args)?;
     // Found out before hours of training.
     prepare(&args.out)?;
-    if let Some(publish) = &args.publish {
-        publish.rehearse(&job)?;
+    let rehearse = || args.publish.as_ref().map_or(Ok(()), |publish| publish.rehearse(&job));
+    if args.start != Start::Resume {
+        rehearse()?;
     }
     let (folder, mut state) = RunFolder::open(&run_dir, &settings, args.start, &job)?;
+    // Of a run that has all its epochs the adapter is written first, wherever the server is.
+    if args.start == Start::Resume && state.at.epoch < job.recipe.schedule.total() {
+        rehearse()?;
+    }
     let mut follow = Follow::new(&job, &state, &folder, interrupt, args.checkpoint_every);
     announce(args, &job, &state, &run_dir);
     if held_back > 0 {
@@ -161,13 +161,6 @@ impl Args {
     pub fn run_dir(&self) -> PathBuf {
         self.run_dir.clone().unwrap_or_else(|| beside(&self.out, "run"))
     }
-}
-
-/// Whether a folder is the other one or in it; one that does not exist yet counts as the folder that it will be in.
-fn lies_in(folder: &Path, other: &Path) -> bool {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let there = folder.ancestors().find_map(|folder| folder.canonicalize().ok());
-    there.zip(other.canonicalize().ok()).is_some_and(|(folder, other)| folder.starts_with(other))
 }
 
 /// Of a ViT with patches of 16 at 224 pixels, and one of 14.

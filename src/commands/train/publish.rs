@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Error;
-use crate::client::{Client, Described, Published};
+use crate::client::{Client, Described, Fault, Published, Validated};
 use crate::train::Job;
 
 /// A server that gets the adapter as a new version of a task.
@@ -25,7 +25,11 @@ impl Publish {
     /// Asks whether the server would take such an adapter from us; it keeps nothing.
     pub fn rehearse(&self, job: &Job) -> Result<(), Error> {
         let client = self.client();
-        client.validate(&job.first_file()).map_err(Error::Rehearse)?;
+        let Validated { valid, problems } = client.validate(&job.first_file()).map_err(Error::Rehearse)?;
+        if !valid {
+            let faults = problems.iter().map(|Fault { place, problem }| format!("{place}: {problem}"));
+            return Err(Error::NotTaken(faults.collect::<Vec<_>>().join("; ")));
+        }
         match client.task(&self.task).map_err(Error::Rehearse)? {
             Some(Described { labels: Some(there), problem })
                 if there != job.task.labels || problem != Some(job.task.problem) =>

@@ -3,13 +3,12 @@
 mod trials;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::file::{beside, spare};
-use super::train::{self, Error, Interrupt, Outcome, train};
+use super::train::{self, Error, Interrupt, Outcome, places, train};
 use crate::durable::{prepare, replace};
 use crate::table::table;
 use crate::train::run::{Start, is_run};
@@ -39,15 +38,18 @@ struct Tried {
 /// Tries, prints a table, and writes the adapter of the best trial of the last rung. Every trial is a run of its own in
 /// the run's folder: what was stopped goes on, what is complete is not trained again.
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    spare(&args.train.out, args.train.start != Start::New)?;
-    prepare(&args.train.out)?;
-    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
     let base = &args.train;
     let folder = base.run_dir.clone().unwrap_or_else(|| beside(&base.out, "tune"));
+    places::check(&base.out, &folder, &base.data)?;
+    spare(&base.out, base.start != Start::New)?;
+    prepare(&base.out)?;
+    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
     std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let trials = draw(args.trials.get(), &base.recipe);
     let (mut left, mut tried): (Vec<usize>, Vec<Tried>) = ((0..trials.len()).collect(), Vec::new());
     let (mut winner, mut measure) = (None, base.recipe.select_by);
+    // The first trial asks the server, for all.
+    let mut asks = base.publish.clone();
     let rungs = rungs(trials.len(), base.recipe.schedule.epochs);
     eprintln!("{}", plan(&rungs));
     for (epochs, count) in rungs {
@@ -56,7 +58,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         for &index in &left {
             let out = folder.join(format!("{}-{epochs}.safetensors", index + 1));
             eprintln!("trial {} of {}, {epochs} epochs", index + 1, trials.len());
-            let Some(scored) = score(base, &trials[index], epochs, out, &interrupt)? else {
+            let trial = train::Args { out, publish: asks.take(), ..base.clone() };
+            let Some(scored) = score(trial, &trials[index], epochs, &interrupt)? else {
                 return Ok(ExitCode::from(train::INTERRUPTED));
             };
             measure = scored.map(|(measure, _)| measure).or(measure);
@@ -92,16 +95,15 @@ fn plan(rungs: &[(usize, usize)]) -> String {
 
 /// The trial's score and what it is, if it has one; none when it was stopped.
 fn score(
-    base: &train::Args,
+    mut args: train::Args,
     trial: &Trial,
     epochs: usize,
-    out: PathBuf,
     interrupt: &Interrupt,
 ) -> Result<Option<Option<(SelectBy, f64)>>, Error> {
-    let mut recipe = trial.recipe(&base.recipe);
-    recipe.schedule = base.preset.recipe(epochs).schedule;
-    recipe.fit_on = FitOn::Train;
-    let mut args = train::Args { recipe, out, run_dir: None, ..base.clone() };
+    args.recipe = trial.recipe(&args.recipe);
+    args.recipe.schedule = args.preset.recipe(epochs).schedule;
+    args.recipe.fit_on = FitOn::Train;
+    args.run_dir = None;
     if args.start != Start::Overwrite {
         args.start = if is_run(&args.run_dir()) { Start::Resume } else { Start::New };
     }

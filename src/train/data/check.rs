@@ -73,7 +73,15 @@ mod tests {
         let examples =
             |paths: &[&Path]| paths.iter().map(|path| Example { path: path.into(), targets: vec![0] }).collect();
         let (train, validation) = (examples(train), examples(validation));
-        Dataset { labels: vec!["a".to_owned()], multi_label: false, train, validation, test: vec![], unplaced: 0 }
+        Dataset {
+            labels: vec!["a".to_owned()],
+            multi_label: false,
+            train,
+            validation,
+            test: vec![],
+            unplaced: 0,
+            notes: vec![],
+        }
     }
 
     #[test]

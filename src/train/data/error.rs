@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Split;
+
 /// Why labelled pictures cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -86,13 +88,6 @@ pub enum DataError {
         /// What its first list is for.
         other: &'static str,
     },
-    /// A folder beside `train` that is no split.
-    #[error(
-        "{}: there are pictures, and beside a folder train only val (valid, validation) and test are splits; rename it, move \
-         it, or hide it by a dot before its name",
-        .0.display()
-    )]
-    NoSplit(PathBuf),
     /// Two paths to one folder.
     #[error("{}: it is the folder {}, by a link; a picture has one class and is in one split", path.display(), first.display())]
     Linked {
@@ -100,6 +95,21 @@ pub enum DataError {
         path: PathBuf,
         /// The first one.
         first: PathBuf,
+    },
+    /// Two paths to one picture.
+    #[error(
+        "{} is to {} on and {} to {} on, and they are one file, by a link; a picture must be in one split",
+        path.display(), split.verb(), first.display(), other.verb()
+    )]
+    SameFile {
+        /// The second path.
+        path: PathBuf,
+        /// Its split.
+        split: Split,
+        /// The first one.
+        first: PathBuf,
+        /// Its split.
+        other: Split,
     },
     /// More pictures than can be listed.
     #[error("{}: there are more than ten million pictures", .0.display())]

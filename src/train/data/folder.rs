@@ -15,20 +15,24 @@ const PICTURES_MAX: usize = 10_000_000;
 
 /// Reads a folder with a folder for each class, or with those in `train`, `val` (or `valid`, `validation`) and `test`, in
 /// small letters or large ones. Classes are in the order of their names' bytes, as torchvision's `ImageFolder` has them.
-/// What is hidden or not called like a picture is passed over; what else could be pictures is an error.
+/// What is hidden or not called like a picture is passed over; what else may have been meant is noted.
 pub fn read(root: &Path) -> Result<Dataset, DataError> {
-    let mut walk = Walk::default();
+    let (mut walk, mut notes) = (Walk::default(), Vec::new());
     let folders = folders(root)?;
-    let given = splits(&folders)?;
+    let given = splits(root, &folders)?;
+    note_strays(root, &mut notes)?;
     let mut found = Vec::new();
     for (name, path) in &folders {
         match given.get(path.as_path()) {
             Some(split) => {
+                note_strays(path, &mut notes)?;
                 found.extend(walk.classes(path)?.into_iter().map(|(class, paths)| (Some(*split), class, paths)));
             }
             None if given.is_empty() => found.push((None, name.clone(), walk.pictures(path)?)),
-            None if walk.pictures(path)?.is_empty() => {}
-            None => return Err(DataError::NoSplit(path.clone())),
+            None => notes.push(format!(
+                "{} is passed over: beside folders of splits only train, val and test count, with a folder for each class",
+                path.display()
+            )),
         }
     }
     let labels: BTreeSet<String> = found.iter().map(|(_, class, _)| class.clone()).collect();
@@ -40,22 +44,34 @@ pub fn read(root: &Path) -> Result<Dataset, DataError> {
     if labels.is_empty() {
         return Err(nothing(root)?);
     }
-    Ok(gather(root, labels.into_iter().collect(), found))
+    Ok(Dataset { notes, ..gather(root, labels.into_iter().collect(), found) })
+}
+
+/// Pictures in a folder of folders have no class.
+fn note_strays(folder: &Path, notes: &mut Vec<String>) -> Result<(), DataError> {
+    let strays = entries(folder)?.into_iter().filter(|path| is_picture_name(path) && !path.is_dir()).count();
+    if strays > 0 {
+        notes.push(format!("{}: pictures without a folder of their class are passed over: {strays}", folder.display()));
+    }
+    Ok(())
 }
 
 /// The folders that are splits: they have folders of classes, and one of them is to train on, or nothing else is there. A
-/// folder `train` with pictures is a class: of trains.
-fn splits(folders: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<&Path, Split>, DataError> {
-    let mut named = BTreeMap::new();
+/// folder `train` with pictures is a class, of trains, if it is not beside splits alone.
+fn splits<'a>(root: &Path, folders: &'a BTreeMap<String, PathBuf>) -> Result<BTreeMap<&'a Path, Split>, DataError> {
+    let (mut splits, mut named) = (BTreeMap::new(), 0);
     for (name, path) in folders {
-        if let Some(split) = Split::parse(name)
-            && !self::folders(path)?.is_empty()
-        {
-            named.insert(path.as_path(), split);
+        let Some(split) = Split::parse(name) else { continue };
+        named += 1;
+        if !self::folders(path)?.is_empty() {
+            splits.insert(path.as_path(), split);
         }
     }
-    let are_splits = named.len() == folders.len() || named.values().any(|split| *split == Split::Train);
-    Ok(if are_splits { named } else { BTreeMap::new() })
+    if splits.values().any(|split| *split == Split::Train) || splits.len() == folders.len() {
+        return Ok(splits);
+    }
+    // Flat splits, whose classes a table has.
+    if named == folders.len() { Err(nothing(root)?) } else { Ok(BTreeMap::new()) }
 }
 
 /// Says where pictures may be instead.
@@ -204,15 +220,30 @@ mod tests {
     }
 
     #[test]
-    fn splits_may_have_large_letters_and_nothing_beside_them_is_lost() {
+    fn splits_may_have_large_letters_and_what_is_passed_over_is_noted() {
         let files = ["Train/a/1.png", "Train/b/2.png", "Val/a/3.png", "TEST/b/4.png", "docs/notes.txt"];
         let folder = folder(&files);
         let data = read(folder.path()).expect("data");
         assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (2, 1, 1));
-        fs::create_dir(folder.path().join("more")).expect("created");
-        fs::write(folder.path().join("more/5.png"), []).expect("written");
-        let error = read(folder.path()).expect_err("neither split nor class").to_string();
-        assert!(error.contains("more: there are pictures"), "{error}");
+        assert_eq!(data.notes.len(), 1, "docs: {:?}", data.notes);
+        for stray in ["5.png", "Train/6.png", "test/7.png"] {
+            fs::create_dir_all(folder.path().join("test")).expect("created");
+            fs::write(folder.path().join(stray), []).expect("written");
+        }
+        let notes = read(folder.path()).expect("data").notes.join("\n");
+        for part in
+            ["Train: pictures without a folder of their class are passed over: 1", "docs is passed", "test is passed"]
+        {
+            assert!(notes.contains(part), "{notes}");
+        }
+    }
+
+    /// As competitions have them: what is in which class is said by a table.
+    #[test]
+    fn flat_splits_are_no_classes() {
+        let folder = folder(&["train/1.png", "test/2.png", "labels.csv"]);
+        let error = read(folder.path()).expect_err("no classes").to_string();
+        assert!(error.contains("labels.csv as --data"), "{error}");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Dataset {
     pub test: Vec<Example>,
     /// Pictures that no data form puts into a split: ours is by their names' hashes.
     pub unplaced: usize,
+    /// What was passed over and may have been meant, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {

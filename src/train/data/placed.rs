@@ -38,7 +38,7 @@ impl Placed {
         }
         let of = |split| placed.iter().filter(|(s, _)| *s == split).map(|(_, loose)| loose.example.clone()).collect();
         let (train, validation, test) = (of(Split::Train), of(Split::Validation), of(Split::Test));
-        Dataset { labels, multi_label, train, validation, test, unplaced }
+        Dataset { labels, multi_label, train, validation, test, unplaced, notes: Vec::new() }
     }
 }
 

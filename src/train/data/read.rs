@@ -1,8 +1,9 @@
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use super::{DataError, Dataset, csv, folder, lists};
+use super::{DataError, Dataset, Example, Split, csv, folder, lists};
 
 /// Reads labelled pictures in whichever form they have:
 ///
@@ -15,13 +16,30 @@ use super::{DataError, Dataset, csv, folder, lists};
 /// report on. Where only those to select on are missing they are 20 % of those to fit on.
 pub fn read(path: &Path) -> Result<Dataset, DataError> {
     let metadata = std::fs::metadata(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
-    if metadata.is_file() {
-        csv::read(path)
+    let data = if metadata.is_file() {
+        csv::read(path)?
     } else if lists::are_in(path) {
-        lists::read(path)
+        lists::read(path)?
     } else {
-        folder::read(path)
+        folder::read(path)?
+    };
+    one_split_each(&data)?;
+    Ok(data)
+}
+
+/// Refuses two paths of different splits that lead to one file. Whether a file is there is found out when it is read.
+fn one_split_each(data: &Dataset) -> Result<(), DataError> {
+    let mut seen: HashMap<PathBuf, (&Path, Split)> = HashMap::new();
+    for split in [Split::Train, Split::Validation, Split::Test] {
+        for Example { path, .. } in data.of(split) {
+            let Ok(real) = path.canonicalize() else { continue };
+            let &mut (first, other) = seen.entry(real).or_insert((path, split));
+            if other != split {
+                return Err(DataError::SameFile { path: path.clone(), split, first: first.to_owned(), other });
+            }
+        }
     }
+    Ok(())
 }
 
 /// Whether pictures lie there in folders of their classes, so that every folder inside means something.
@@ -64,6 +82,21 @@ pub fn inside(picture: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_in_one_split_by_whatever_paths() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("real")).expect("created");
+        std::fs::write(folder.path().join("real/a.png"), []).expect("written");
+        std::os::unix::fs::symlink("real", folder.path().join("alias")).expect("linked");
+        let table = folder.path().join("data.csv");
+        std::fs::write(&table, "path,label,split\nreal/a.png,x,train\nalias/a.png,x,test\n").expect("written");
+        let error = read(&table).expect_err("one file").to_string();
+        assert!(
+            error.contains("alias/a.png is to report on and ") && error.contains("real/a.png to train on"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_path_has_one_form_and_stays_inside() {

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -205,6 +206,11 @@ impl RunFolder {
 /// Whether the folder has a run, of whatever version.
 pub fn is_run(path: &Path) -> bool {
     settings_in(path).is_some()
+}
+
+/// Whether a run's folder has a file of that name for itself.
+pub fn is_own(name: &OsStr) -> bool {
+    name == LOCK || NAMES.iter().any(|own| name == *own)
 }
 
 /// A run's settings, if the folder has them and not another thing's.

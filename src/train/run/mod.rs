@@ -4,4 +4,4 @@ mod checkpoint;
 mod folder;
 
 pub use checkpoint::CheckpointError;
-pub use folder::{RunError, RunFolder, Start, is_run};
+pub use folder::{RunError, RunFolder, Start, is_own, is_run};
