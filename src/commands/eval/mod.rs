@@ -74,20 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     args.out.as_deref().map_or(Ok(()), |out| spare(out, args.force))?;
     let data = data::read(&args.data)?;
     data.notes.iter().for_each(|note| eprintln!("{note}"));
-    let examples = match args.split {
-        Some(split) => data.of(split).to_vec(),
-        None => [&data.train[..], &data.validation, &data.test].concat(),
-    };
-    if examples.is_empty() {
-        return Err(Error::NoPictures { path: args.data.clone(), split: args.part() });
-    }
-    if let (Some(split), true) = (args.split, data.unplaced > 0) {
-        let (count, all) = (examples.len(), data.train.len() + data.validation.len() + data.test.len());
-        let name = split.name();
-        eprintln!(
-            "splits that the data leaves open are made by us: {count} of {all} pictures are {name}; --split all takes all"
-        );
-    }
+    let examples = examples(args, &data)?;
     let Loaded { backbone, weights, .. } = backbone::load(&args.backbone, &args.load)?;
     let layout = Layout::of(&backbone.shape);
     let backbone = Arc::new(backbone);
@@ -96,14 +83,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let mut file = read_adapter(args, &target)?;
     let warnings = warnings(args, &file.adapter);
     warnings.iter().for_each(|warning| eprintln!("{warning}"));
-    let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     if file.adapter.problem == Problem::SingleLabel {
         let fitted = if args.fits() { data.of(Split::Validation) } else { &[] };
         exactly_one(examples.iter().chain(fitted))?;
     }
+    fit::check(args, &file.adapter)?;
+    let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     let mut bench = Bench::new(&*backend, &file.adapter, &data, args)?;
     let fits = if args.fits() {
-        fit::check(args, &file.adapter)?;
         let asked = bench.ask(data.of(Split::Validation), Split::Validation.name())?;
         fit::fit(&asked.known(file.adapter.problem)?, args, &mut file.adapter)?
     } else {
@@ -121,6 +108,25 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let findings = Findings { engine, fits: &fits, report: &report, top5: answers.top(5), bad_files, warnings };
     print::print(args, &findings);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The pictures to report on.
+fn examples(args: &Args, data: &Dataset) -> Result<Vec<Example>, Error> {
+    let examples = match args.split {
+        Some(split) => data.of(split).to_vec(),
+        None => [&data.train[..], &data.validation, &data.test].concat(),
+    };
+    if examples.is_empty() {
+        return Err(Error::NoPictures { path: args.data.clone(), split: args.part() });
+    }
+    if args.split.is_some() && data.unplaced > 0 {
+        let (count, all) = (examples.len(), data.train.len() + data.validation.len() + data.test.len());
+        eprintln!(
+            "splits that the data leaves open are made by us: {count} of {all} pictures are {}; --split all takes all",
+            args.part()
+        );
+    }
+    Ok(examples)
 }
 
 /// What the figures don't say by themselves.
