@@ -1,6 +1,7 @@
 //! A client of the server, for commands.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -117,6 +118,18 @@ pub struct Described {
     pub labels: Option<Vec<String>>,
     /// Whether they exclude each other.
     pub problem: Option<Problem>,
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, version, active, .. } = self;
+        write!(f, "published as version {version} of task {task}")?;
+        if *active {
+            Ok(())
+        } else {
+            write!(f, ", which is not the active one: POST /v1/tasks/{task}/activate makes it so")
+        }
+    }
 }
 
 /// Why there is no answer.

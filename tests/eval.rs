@@ -143,9 +143,11 @@ fn a_temperature_under_fitted_thresholds_is_refused() {
     let fitted = fit("pets.safetensors", &["--operating-point", "recall=0.9:dog", "--out", "fitted.safetensors"]);
     assert!(fitted.status.success());
     let error = String::from_utf8_lossy(&fit("fitted.safetensors", &["--fit-temperature"]).stderr).into_owned();
-    assert!(error.contains("its former temperature: \"dog\"; fit them again by --operating-point"), "{error}");
+    assert!(error.contains("its former temperature and limit: \"dog\"; fit them again in the same call"), "{error}");
     let again = fit("fitted.safetensors", &["--fit-temperature", "--operating-point", "recall=0.8:dog"]);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let limit = fit("fitted.safetensors", &["--operating-point", "precision=0.1"]);
+    assert!(String::from_utf8_lossy(&limit.stderr).contains("\"dog\"; fit them again"));
 }
 
 #[test]

@@ -243,3 +243,17 @@ fn a_complete_run_is_not_replaced_by_the_way() {
     assert!(text(&output.stderr).contains("has a complete run"), "{}", text(&output.stderr));
     bench.trained("a.safetensors", &["--epochs", "1", "--force"]);
 }
+
+/// What was fitted on it since is not the run's to replace.
+#[test]
+fn resuming_a_complete_run_leaves_an_adapter_that_was_changed_since() {
+    let bench = Bench::new("native");
+    let (out, whole) = (bench.path("a.safetensors"), bench.trained("a.safetensors", &["--epochs", "1"]));
+    assert_eq!(bench.trained("a.safetensors", &["--epochs", "1", "--resume"]), whole);
+    fs::write(&out, b"changed").expect("written");
+    let output = bench.train("a.safetensors", &["--epochs", "1", "--resume"]).output().expect("it runs");
+    assert!(text(&output.stderr).contains("the file exists"), "{}", text(&output.stderr));
+    assert_eq!(fs::read(&out).expect("there"), b"changed");
+    fs::remove_file(&out).expect("removed");
+    assert_eq!(bench.trained("a.safetensors", &["--epochs", "1", "--resume"]), whole);
+}

@@ -142,7 +142,7 @@ fn a_trained_adapter_is_published_and_answers() {
     bench.write("classes.txt", "cat\ndog\n");
     let refused = bench.train("other.safetensors", &["--publish", &url, "--task", "cats"]).output().expect("it runs");
     let said = text(&refused.stderr);
-    assert!(said.contains("has other classes (\"cat\", \"other\") than the data (\"cat\", \"dog\")"), "{said}");
+    assert!(said.contains("is another one (\"cat\", \"other\") than the data's (\"cat\", \"dog\")"), "{said}");
     assert!(!bench.path("other.run").exists());
     kill(server);
 }

@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "force")]
     resume: bool,
 
-    /// Replace the adapter file, and a run in that folder that is not complete
+    /// Replace the adapter file, and a run in that folder
     #[arg(long)]
     force: bool,
 

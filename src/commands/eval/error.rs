@@ -23,6 +23,9 @@ pub enum Error {
         /// The split.
         split: &'static str,
     },
+    /// Nothing to fit on.
+    #[error("{}: there is no validation picture to fit on; give some, or leave --fit-temperature and --operating-point out", .0.display())]
+    NothingToFit(PathBuf),
     /// Files that are no pictures.
     #[error(transparent)]
     BadFiles(#[from] BadFiles),
@@ -67,10 +70,10 @@ pub enum Error {
     /// A threshold that cannot be fitted.
     #[error(transparent)]
     OperatingPoint(#[from] OperatingPointError),
-    /// Thresholds under which the temperature would change.
+    /// Thresholds that were fitted under another temperature or limit.
     #[error(
-        "thresholds of the adapter were fitted on probabilities of its former temperature: {}; fit them again by \
-         --operating-point, leave --fit-temperature out, or begin with the adapter as it was trained",
+        "thresholds of the adapter were fitted under its former temperature and limit: {}; fit them again in the same call by \
+         --operating-point, leave this one out, or begin with the adapter as it was trained",
         quoted(.0)
     )]
     Stale(Vec<String>),

@@ -16,10 +16,12 @@ pub struct Fits {
     pub operating_points: Vec<Fitted>,
 }
 
-/// Refuses a temperature under thresholds that were fitted on the probabilities of another one and are not fitted again.
+/// Refuses a temperature, or a limit below which the adapter abstains, under thresholds that were fitted without it and are
+/// not fitted again.
 pub fn check(args: &Args, adapter: &Adapter) -> Result<(), Error> {
-    let stale: Vec<String> = stale(adapter, &args.operating_points);
-    if args.fit_temperature && !stale.is_empty() { Err(Error::Stale(stale)) } else { Ok(()) }
+    let limits = adapter.problem == Problem::SingleLabel && args.operating_points.iter().any(|p| p.label.is_none());
+    let stale = stale(adapter, &args.operating_points);
+    if (args.fit_temperature || limits) && !stale.is_empty() { Err(Error::Stale(stale)) } else { Ok(()) }
 }
 
 /// Thresholds that are not fitted again; 0.5, which nobody fitted, needs it not.

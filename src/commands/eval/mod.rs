@@ -88,15 +88,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         exactly_one(examples.iter().chain(fitted))?;
     }
     fit::check(args, &file.adapter)?;
+    if args.fits() && data.of(Split::Validation).is_empty() {
+        return Err(Error::NothingToFit(args.data.clone()));
+    }
     let backend = engine::open(args.engine, backbone.clone(), weights, &args.settings)?;
     let mut bench = Bench::new(&*backend, &file.adapter, &data, args)?;
     let fits = if args.fits() {
-        let asked = bench.ask(data.of(Split::Validation), Split::Validation.name())?;
+        let asked = bench.ask(data.of(Split::Validation))?;
         fit::fit(&asked.known(file.adapter.problem)?, args, &mut file.adapter)?
     } else {
         Fits::default()
     };
-    let asked = bench.ask(&examples, args.part())?;
+    let asked = bench.ask(&examples)?;
     let answers = Answers::new(asked.known(file.adapter.problem)?, file.adapter.temperature, &file.adapter.decision);
     let report = Report::new(&answers, &file.adapter.labels, args.top_k);
     if let Some(out) = &args.out {
@@ -170,10 +173,7 @@ impl<'a> Bench<'a> {
         Ok(Self { args, lens, engine: backend.start()?, classes })
     }
 
-    fn ask(&mut self, examples: &[Example], split: &'static str) -> Result<Asked, Error> {
-        if examples.is_empty() {
-            return Err(Error::NoPictures { path: self.args.data.clone(), split });
-        }
+    fn ask(&mut self, examples: &[Example]) -> Result<Asked, Error> {
         let target = |&target: &usize| self.classes[target];
         let placed = |e: &Example| Example { path: e.path.clone(), targets: e.targets.iter().map(target).collect() };
         let examples: Vec<Example> = examples.iter().map(placed).collect();

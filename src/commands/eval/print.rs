@@ -87,7 +87,7 @@ fn fitted(fits: &Fits) -> Vec<String> {
             )
         }
         None => format!(
-            "abstain below {threshold:.4}: {} of {} pictures are answered, {} of them right, on validation",
+            "abstain below {threshold:.4}: {} of {} pictures are left on validation, and the most probable class is right for {}",
             answers.all,
             fits.pictures,
             share(answers)
@@ -113,7 +113,7 @@ fn held_all(args: &Args, fits: &Fits, report: &Report) -> Vec<Held> {
 fn held(held: &Held, split: &str) -> String {
     let Held { goal, label, reached, holds } = held;
     let what = if matches!(goal, Goal::Precision(_)) { "precision" } else { "recall" };
-    let of = label.as_ref().map_or(String::new(), |label| format!("{}: ", printable(label)));
+    let of = label.as_ref().map_or("most probable class: ".to_owned(), |label| format!("{}: ", printable(label)));
     let holds = match holds {
         Some(true) => "holds within its binomial interval",
         Some(false) => "does not hold: it is above the interval",

@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::adapter::Problem;
 use crate::backbone::BackboneError;
 use crate::client::ClientError;
 use crate::commands::file::Exists;
@@ -59,6 +60,9 @@ pub enum Error {
     /// No trial has finite numbers.
     #[error("every trial diverged: lower --lr")]
     AllDiverged,
+    /// A folder of another command.
+    #[error("{}: there is a run of train; name another folder as --run-dir", .0.display())]
+    NoTuning(PathBuf),
     /// Nothing to choose on.
     #[error("there is no validation split to choose on: give one")]
     NoValidation,
@@ -82,20 +86,20 @@ pub enum Error {
     /// Runs among classes.
     #[error("{}: this is the data folder, where every folder is a class or a split: give --out and --run-dir another place", .0.display())]
     InData(PathBuf),
-    /// The task has other classes on the server.
+    /// The task is another one on the server.
     #[error(
-        "task {task} on the server has other classes ({}) than the data ({}): publish as another --task, put the data right, or \
+        "task {task} on the server is another one ({}) than the data's ({}): publish as another --task, put the data right, or \
          leave --publish out and upload the adapter by hand, staged or with allow=labels_changed",
         short(there),
         short(here)
     )]
-    OtherClasses {
+    OtherTask {
         /// The task.
         task: String,
-        /// On the server.
-        there: Vec<String>,
+        /// Classes and problem on the server.
+        there: (Vec<String>, Option<Problem>),
         /// In the data.
-        here: Vec<String>,
+        here: (Vec<String>, Option<Problem>),
     },
     /// The server would not take the adapter, whatever is learned.
     #[error(
@@ -129,9 +133,10 @@ impl From<FitError<RunError>> for Error {
     }
 }
 
-/// The first names, and how many there are.
-fn short(labels: &[String]) -> String {
+/// The first names, how many there are, and whether they exclude each other.
+fn short((labels, problem): &(Vec<String>, Option<Problem>)) -> String {
     const SHOWN: usize = 5;
     let more = if labels.len() > SHOWN { format!(" … {} in all", labels.len()) } else { String::new() };
-    quoted(&labels[..labels.len().min(SHOWN)]) + &more
+    let several = if *problem == Some(Problem::MultiLabel) { "; several of them a picture" } else { "" };
+    quoted(&labels[..labels.len().min(SHOWN)]) + &more + several
 }

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::file::{beside, spare};
-use super::probe;
+use super::file::{Exists, beside, read, spare};
+use super::{ADAPTER_BYTES_MAX, probe};
 use crate::adapter::format::{self, AdapterFile};
 use crate::adapter::{Pooling, Problem};
 use crate::backbone::{LoadOptions, PositionRule, Weights};
@@ -151,7 +151,12 @@ pub fn train<'a>(args: &'a Args, interrupt: &Interrupt) -> Result<Option<Written
         Trained { title: &title, settings: &settings, job: &job, outcome: &outcome, state: &state, weights: &weights };
     folder.report(&trained.html(&mut *engine)?)?;
     doubt(&state);
-    let file = write(args, &job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
+    let file = made(&job, &state, weights, lineage(&settings, &job.recipe.class_weight, &outcome))?;
+    // Of a complete run the adapter may have been fitted or replaced since.
+    if folder.is_complete() && read(&args.out, ADAPTER_BYTES_MAX).is_ok_and(|there| there != file) {
+        return Err(Exists::File(args.out.clone()).into());
+    }
+    replace(&args.out, &file).map_err(|error| Error::Write { path: args.out.clone(), source: error.source })?;
     folder.complete(&outcome)?;
     Ok(Some(Written::new(args, &job, file, outcome)))
 }
@@ -222,20 +227,12 @@ fn doubt(state: &State) {
     }
 }
 
-/// The adapter file's bytes, probe included, which lie at `--out` now.
-fn write(
-    args: &Args,
-    job: &Job,
-    state: &State,
-    weights: Weights,
-    lineage: serde_json::Value,
-) -> Result<Vec<u8>, Error> {
+/// The adapter file's bytes, probe included.
+fn made(job: &Job, state: &State, weights: Weights, lineage: serde_json::Value) -> Result<Vec<u8>, Error> {
     let adapter = job.adapter(state.chosen(), lineage);
     let probe = probe::fill(&adapter, job.backbone.clone(), weights)?;
     let file = AdapterFile { adapter, probe: Some(probe), extra: BTreeMap::new() };
-    let bytes = format::write(&file, &job.layout);
-    replace(&args.out, &bytes).map_err(|error| Error::Write { path: args.out.clone(), source: error.source })?;
-    Ok(bytes)
+    Ok(format::write(&file, &job.layout))
 }
 
 /// What was written.
@@ -278,7 +275,7 @@ fn print(args: &Args, written: &Written<'_>) {
     }
     println!("the adapter is that of epoch {} ({})", outcome.chosen_epoch, outcome.chosen_by);
     if let Some(published) = published {
-        println!("published as version {} of task {}", published.version, published.task);
+        println!("{published}");
     }
 }
 

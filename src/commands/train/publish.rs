@@ -30,14 +30,12 @@ impl Publish {
             let faults = problems.iter().map(|Fault { place, problem }| format!("{place}: {problem}"));
             return Err(Error::NotTaken(faults.collect::<Vec<_>>().join("; ")));
         }
-        match client.task(&self.task).map_err(Error::Rehearse)? {
-            Some(Described { labels: Some(there), problem })
-                if there != job.task.labels || problem != Some(job.task.problem) =>
-            {
-                Err(Error::OtherClasses { task: self.task.clone(), there, here: job.task.labels.clone() })
-            }
-            _ => Ok(()),
-        }
+        let Some(Described { labels: Some(labels), problem }) = client.task(&self.task).map_err(Error::Rehearse)?
+        else {
+            return Ok(());
+        };
+        let (there, here) = ((labels, problem), (job.task.labels.clone(), Some(job.task.problem)));
+        if there == here { Ok(()) } else { Err(Error::OtherTask { task: self.task.clone(), there, here }) }
     }
 
     /// Uploads it.

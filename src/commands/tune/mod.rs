@@ -11,6 +11,7 @@ use super::file::{beside, spare};
 use super::train::{self, Error, Interrupt, Outcome, places, train};
 use crate::durable::{prepare, replace};
 use crate::table::table;
+use crate::train::data;
 use crate::train::run::{Start, is_run};
 use crate::train::{FitOn, LearnError, SelectBy};
 use trials::{Trial, best, draw, rungs};
@@ -41,6 +42,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let base = &args.train;
     let folder = base.run_dir.clone().unwrap_or_else(|| beside(&base.out, "tune"));
     places::check(&base.out, &folder, &base.data)?;
+    if is_run(&folder) {
+        return Err(Error::NoTuning(folder));
+    }
+    if data::read(&base.data)?.validation.is_empty() {
+        return Err(Error::NoValidation);
+    }
     spare(&base.out, base.start != Start::New)?;
     prepare(&base.out)?;
     let interrupt = Interrupt::listen().map_err(Error::Signals)?;
@@ -78,8 +85,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     replace(&args.train.out, &bytes).map_err(|error| write(error.source))?;
     eprintln!("{} is the best trial's adapter, {}", args.train.out.display(), adapter.display());
     if let Some(publish) = &args.train.publish {
-        let published = publish.send(&bytes)?;
-        eprintln!("published as version {} of task {}", published.version, published.task);
+        eprintln!("{}", publish.send(&bytes)?);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -111,6 +111,14 @@ pub enum DataError {
         /// Its split.
         other: Split,
     },
+    /// A picture of two classes.
+    #[error("{} and {} are one file, by a link, and have different classes; leave one out", path.display(), first.display())]
+    TwoClasses {
+        /// The second path.
+        path: PathBuf,
+        /// The first one.
+        first: PathBuf,
+    },
     /// More pictures than can be listed.
     #[error("{}: there are more than ten million pictures", .0.display())]
     TooMany(PathBuf),

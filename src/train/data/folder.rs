@@ -38,8 +38,9 @@ pub fn read(root: &Path) -> Result<Dataset, DataError> {
     let labels: BTreeSet<String> = found.iter().map(|(_, class, _)| class.clone()).collect();
     let has_pictures = |label: &String| found.iter().any(|(_, class, paths)| class == label && !paths.is_empty());
     if let Some(empty) = labels.iter().find(|label| !has_pictures(label)) {
-        let train = given.iter().find(|(_, split)| **split == Split::Train).map_or(root, |(path, _)| path);
-        return Err(DataError::EmptyClass(train.join(empty)));
+        let split = found.iter().find(|(_, class, _)| class == empty).and_then(|(split, ..)| *split);
+        let folder = given.iter().find(|(_, given)| Some(**given) == split).map_or(root, |(path, _)| path);
+        return Err(DataError::EmptyClass(folder.join(empty)));
     }
     if labels.is_empty() {
         return Err(nothing(root)?);
@@ -215,6 +216,11 @@ mod tests {
         let folder = folder(&["cat/a.png", "dog/notes.txt"]);
         let error = read(folder.path()).expect_err("no dogs").to_string();
         assert!(error.contains("dog: there is no picture of this class"), "{error}");
+        fs::create_dir_all(folder.path().join("Train/cat")).expect("created");
+        fs::create_dir_all(folder.path().join("Test/none")).expect("created");
+        fs::write(folder.path().join("Train/cat/a.png"), []).expect("written");
+        let error = read(folder.path()).expect_err("none").to_string();
+        assert!(error.contains("Test/none: there is no picture of this class"), "{error}");
         let nothing = tempfile::tempdir().expect("a folder");
         assert!(matches!(read(nothing.path()), Err(DataError::Empty(_))));
     }

@@ -27,15 +27,19 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
     Ok(data)
 }
 
-/// Refuses two paths of different splits that lead to one file. Whether a file is there is found out when it is read.
+/// Refuses two paths of different splits or classes that lead to one file. Whether a file is there is found out when it is read.
 fn one_split_each(data: &Dataset) -> Result<(), DataError> {
-    let mut seen: HashMap<PathBuf, (&Path, Split)> = HashMap::new();
+    let mut seen: HashMap<PathBuf, (&Example, Split)> = HashMap::new();
     for split in [Split::Train, Split::Validation, Split::Test] {
-        for Example { path, .. } in data.of(split) {
-            let Ok(real) = path.canonicalize() else { continue };
-            let &mut (first, other) = seen.entry(real).or_insert((path, split));
+        for example in data.of(split) {
+            let Ok(real) = example.path.canonicalize() else { continue };
+            let &mut (first, other) = seen.entry(real).or_insert((example, split));
+            let [path, first_path] = [example, first].map(|example| example.path.clone());
             if other != split {
-                return Err(DataError::SameFile { path: path.clone(), split, first: first.to_owned(), other });
+                return Err(DataError::SameFile { path, split, first: first_path, other });
+            }
+            if first.targets != example.targets {
+                return Err(DataError::TwoClasses { path, first: first_path });
             }
         }
     }
@@ -92,6 +96,15 @@ mod tests {
         let table = folder.path().join("data.csv");
         std::fs::write(&table, "path,label,split\nreal/a.png,x,train\nalias/a.png,x,test\n").expect("written");
         let error = read(&table).expect_err("one file").to_string();
+        let links = "path,label\nreal/a.png,x\nalias/a.png,y\n";
+        std::fs::write(&table, links).expect("written");
+        assert!(matches!(read(&table), Err(DataError::SameFile { .. } | DataError::TwoClasses { .. })));
+        std::fs::write(
+            &table,
+            links.replace("path,label", "path,label,split").replace("x\n", "x,train\n").replace("y\n", "y,train\n"),
+        )
+        .expect("written");
+        assert!(matches!(read(&table), Err(DataError::TwoClasses { .. })));
         assert!(
             error.contains("alias/a.png is to report on and ") && error.contains("real/a.png to train on"),
             "{error}"

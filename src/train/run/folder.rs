@@ -145,6 +145,11 @@ impl RunFolder {
         self.write(RESULT, &serde_json::to_vec_pretty(result).expect("numbers and names"))
     }
 
+    /// Whether it was said what came out.
+    pub fn is_complete(&self) -> bool {
+        self.file(RESULT).exists()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
