@@ -130,24 +130,23 @@ fn figures(report: &Report, split: &str) -> String {
     let [top1, top_k] = [1, report.k].map(|k| format!("top {k} accuracy{with_class}"));
     let calibration = &report.calibration;
     let rows = [
-        ("pictures", report.pictures.to_string()),
-        (&*top1, share(&report.top1)),
-        (&*top_k, share(&report.top_k)),
-        ("decided exactly right", share(&report.decided_right)),
-        ("top 1 accuracy where it does not abstain", share(&report.answered_right)),
-        ("abstained", report.abstained.to_string()),
-        ("no class at its threshold", report.without_class.to_string()),
-        ("balanced accuracy", percent(report.balanced_accuracy)),
-        ("macro F1", percent(report.macro_f1)),
-        ("mean average precision", percent(report.mean_average_precision)),
-        ("macro AUROC", percent(report.macro_auroc)),
-        ("calibration error (15 bins)", percent(Some(calibration.expected_error))),
-        ("negative log likelihood", format!("{:.4}", calibration.negative_log_likelihood)),
+        Some(("pictures", report.pictures.to_string())),
+        Some((&*top1, share(&report.top1))),
+        // With one class to look at, top-k is top 1.
+        (report.k > 1).then(|| (&*top_k, share(&report.top_k))),
+        Some(("decided exactly right", share(&report.decided_right))),
+        Some(("top 1 accuracy where it does not abstain", share(&report.answered_right))),
+        Some(("abstained", report.abstained.to_string())),
+        Some(("no class at its threshold", report.without_class.to_string())),
+        Some(("balanced accuracy", percent(report.balanced_accuracy))),
+        Some(("macro F1", percent(report.macro_f1))),
+        Some(("mean average precision", percent(report.mean_average_precision))),
+        Some(("macro AUROC", percent(report.macro_auroc))),
+        Some(("calibration error (15 bins)", percent(Some(calibration.expected_error)))),
+        Some(("negative log likelihood", format!("{:.4}", calibration.negative_log_likelihood))),
     ];
-    // With one class to look at, top-k is top 1.
-    let rows = rows.into_iter().enumerate().filter(|(row, _)| *row != 2 || report.k > 1);
-    let rows: Vec<_> = rows.map(|(_, (name, value))| vec![name.to_owned(), value]).collect();
-    table(&[&format!("on {split}"), ""], &rows)
+    let rows = rows.into_iter().flatten().map(|(name, value)| vec![name.to_owned(), value]);
+    table(&[&format!("on {split}"), ""], &rows.collect::<Vec<_>>())
 }
 
 fn classes(report: &Report) -> String {
