@@ -228,25 +228,18 @@ impl Client {
     /// Uploads an adapter file as a new version of the task; the same bytes as before are the version of before.
     pub fn publish(&self, task: &str, adapter: &[u8]) -> Result<Published, ClientError> {
         let request = self.agent.put(&format!("{}/v1/tasks/{task}", self.url));
-        let request = self.with_key(request.content_type("application/octet-stream"));
-        let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
-        self.read(&mut response)
+        self.send(request, adapter)
     }
 
     /// Asks whether an adapter file would be taken from whoever has the key; nothing is kept.
     pub fn validate(&self, adapter: &[u8]) -> Result<Validated, ClientError> {
         let request = self.agent.post(&format!("{}/v1/adapters/validate", self.url));
-        let request = self.with_key(request.content_type("application/octet-stream"));
-        let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
-        self.read(&mut response)
+        self.send(request, adapter)
     }
 
     /// What the server says of a task; none when it has no such task.
     pub fn task(&self, task: &str) -> Result<Option<Described>, ClientError> {
-        let mut request = self.agent.get(&format!("{}/v1/tasks/{task}", self.url));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
+        let request = self.with_key(self.agent.get(&format!("{}/v1/tasks/{task}", self.url)));
         let mut response = request.call().map_err(|error| self.unreachable(&error))?;
         if response.status().as_u16() == 404 { Ok(None) } else { self.read(&mut response).map(Some) }
     }
@@ -272,7 +265,14 @@ impl Client {
         self.with_key(request).send(picture).map_err(|error| self.unreachable(&error))
     }
 
-    fn with_key(&self, request: RequestBuilder<WithBody>) -> RequestBuilder<WithBody> {
+    /// Hands an adapter file over.
+    fn send<T: DeserializeOwned>(&self, request: RequestBuilder<WithBody>, adapter: &[u8]) -> Result<T, ClientError> {
+        let request = self.with_key(request.content_type("application/octet-stream"));
+        let mut response = request.send(adapter).map_err(|error| self.unreachable(&error))?;
+        self.read(&mut response)
+    }
+
+    fn with_key<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
         match &self.key {
             Some(key) => request.header("authorization", format!("Bearer {key}")),
             None => request,

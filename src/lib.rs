@@ -13,6 +13,7 @@ pub mod adapter;
 pub mod app;
 pub mod archive;
 pub mod backbone;
+pub mod capped;
 pub mod cli;
 pub mod client;
 pub mod commands;

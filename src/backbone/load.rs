@@ -1,6 +1,4 @@
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::config::{self, Stated};
@@ -9,6 +7,7 @@ use super::inventory::{self, Inventory};
 use super::plan::{self, Plan};
 use super::source::{Npz, Source};
 use super::{Backbone, LoadReport, PositionRule, Weights, canonical, fingerprint, names};
+use crate::capped;
 use crate::tensors::{Mapped, TensorError, TensorFile};
 
 /// A config with 21,000 labels is about 1 MB.
@@ -158,19 +157,15 @@ fn choose_checkpoint(names: &BTreeSet<String>) -> Result<&str, String> {
 
 /// The config's bytes; a folder may have none.
 fn read_config(path: &Path) -> Result<Option<Vec<u8>>, BackboneError> {
-    let io = |source| BackboneError::Io { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > CONFIG_BYTES_MAX {
+    let too_large = || {
         let why = format!("is larger than {CONFIG_BYTES_MAX} bytes");
-        return Err(BackboneError::File { path: path.to_owned(), why });
+        BackboneError::File { path: path.to_owned(), why }
+    };
+    match capped::read(path, CONFIG_BYTES_MAX) {
+        Ok(bytes) => bytes.ok_or_else(too_large).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(BackboneError::Io { path: path.to_owned(), source }),
     }
-    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use crate::train::FitOn;
 /// Find learning rate, decay and dropout for a task by successive halving on its validation split
 ///
 /// The recipe's own values are the first trial; a third goes on with up to three times the epochs, the last ones with
-/// --epochs (with few epochs there is one rung); of equal scores the first trial is taken. Every trial is a run in --run-dir, by default the adapter's name
-/// with .tune, so that tuning which was stopped goes on when it is called again. --out gets the best trial's adapter.
+/// --epochs (with few epochs there is one rung); of equal scores the first trial is taken. Every trial is a run in
+/// --run-dir, by default the adapter's name with .tune, so that tuning which was stopped goes on when it is called again.
+/// --out gets the best trial's adapter.
 #[derive(clap::Args)]
 #[group(skip)]
 pub struct Args {

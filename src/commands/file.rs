@@ -1,5 +1,6 @@
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use crate::capped;
 
 /// Why a file on the command line cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +25,8 @@ pub enum ReadError {
 
 /// A whole file, if it is not larger than it may be.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
-    let io = |source| ReadError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(io)?;
-    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(ReadError::TooLarge { path: path.to_owned(), bytes_max });
-    }
-    Ok(bytes)
+    let bytes = capped::read(path, bytes_max).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    bytes.ok_or_else(|| ReadError::TooLarge { path: path.to_owned(), bytes_max })
 }
 
 /// Refuses to replace a file that nobody said may be replaced.

@@ -1,9 +1,10 @@
 //! The files of a data folder. No task or version is ever called as an unfinished write is.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::Path;
 
+use crate::capped;
 use crate::durable::{self, WriteError};
 pub use crate::durable::{is_temporary, parent, temporary};
 use crate::hash::content_hash;
@@ -62,17 +63,8 @@ pub fn size(path: &Path) -> Result<u64, ReadFault> {
 
 /// Reads a file that may have this many bytes.
 pub fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-    let read = || {
-        let file = File::open(path)?;
-        let mut contents = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(bytes_max)).unwrap_or(0));
-        file.take(bytes_max.saturating_add(1)).read_to_end(&mut contents)?;
-        Ok(contents)
-    };
-    let contents = read().map_err(|e| fault(path, e))?;
-    if contents.len() as u64 > bytes_max {
-        return Err(ReadFault::Damaged(format!("the file has more than {bytes_max} bytes")));
-    }
-    Ok(contents)
+    let contents = capped::read(path, bytes_max).map_err(|e| fault(path, e))?;
+    contents.ok_or_else(|| ReadFault::Damaged(format!("the file has more than {bytes_max} bytes")))
 }
 
 fn fault(path: &Path, error: io::Error) -> ReadFault {

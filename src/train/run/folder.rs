@@ -1,12 +1,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::checkpoint::{self, CheckpointError};
+use crate::capped::read;
 use crate::durable::replace;
 use crate::hash::content_hash;
 use crate::train::job::Job;
@@ -230,13 +231,6 @@ const CONFIG_BYTES_MAX: u64 = 64 << 20;
 
 /// A kilobyte for each of a hundred thousand epochs.
 const LOG_BYTES_MAX: u64 = 100 << 20;
-
-/// A whole file; none if it has more bytes.
-fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= bytes_max).then_some(bytes))
-}
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::Io { path: path.to_owned(), source }
